@@ -1,0 +1,1 @@
+"""The ways in from outside: HTTP and the command line."""

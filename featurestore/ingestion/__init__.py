@@ -1,0 +1,1 @@
+"""Raw logs in, lake tables out: object storage, Delta tables, readers, jobs."""

@@ -1,0 +1,1 @@
+"""What things mean: definitions, types, the catalog of revisions, plan, lineage."""

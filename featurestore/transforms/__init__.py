@@ -1,0 +1,1 @@
+"""From events to features: engines and the kernels of time."""

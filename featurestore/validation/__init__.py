@@ -1,0 +1,1 @@
+"""Expectations: evaluated in one scan, with quarantine."""
