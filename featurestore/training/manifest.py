@@ -32,7 +32,7 @@ class Manifest:
     """The facts of one version.
 
     ``features`` are the references asked for; ``revision`` the registry's, ``definition_versions`` the digests of the views
-    and ``lake_versions`` the table versions that were read; ``label_digest`` and ``content_hash`` are logical (content_hash.py);
+    and ``lake_versions`` the table versions that were read; ``label_digest`` and ``content_hash`` are of values, not files;
     ``rows`` and ``null_counts`` are by part and by column; ``unassigned`` counts label rows of no part.
     """
 
