@@ -81,7 +81,7 @@ def create_dataset(
 def _inputs(job: HistoricalJob, split: Split, options: Mapping[str, Any], label_digest: str) -> tuple[Any, ...]:
     """All that decides the content of a training set."""
     return (
-        tuple(job.references),
+        tuple(job.features),
         dict(options),
         dict(job.definition_versions),
         dict(job.versions),
@@ -137,7 +137,7 @@ def export(
         version=0,
         created_at=project.clock.now().isoformat(),
         author=getpass.getuser(),
-        features=tuple(job.references),
+        features=tuple(job.features),
         options=dict(options),
         revision=job.revision,
         definition_versions=dict(job.definition_versions),

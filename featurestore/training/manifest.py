@@ -10,7 +10,6 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from featurestore.registry.definitions import FeatureReference
 from featurestore.training.splits import Split
 
 SEMANTICS_VERSION: Final = "1"
@@ -41,7 +40,7 @@ class Manifest:
     version: int
     created_at: str
     author: str
-    features: tuple[FeatureReference, ...]
+    features: tuple[str, ...]
     options: Mapping[str, Any]
     revision: int
     definition_versions: Mapping[str, str]
@@ -76,16 +75,11 @@ class Manifest:
     def from_json(cls, text: bytes) -> Manifest:
         """What :meth:`to_json` wrote."""
         data = json.loads(text)
-        data["features"] = tuple(_reference(**reference) for reference in data["features"])
-        data["label_columns"] = tuple(data["label_columns"])
+        for name in ("features", "label_columns"):
+            data[name] = tuple(data[name])
         data["split"] = Split.from_data(data["split"])
         data["shards"] = tuple(Shard(**shard) for shard in data["shards"])
         return cls(**data)
-
-
-def _reference(view: str, features: list[str] | None, alias: str | None, join_key_map: list[list[str]]) -> FeatureReference:
-    wanted = None if features is None else tuple(features)
-    return FeatureReference(view, wanted, alias, tuple((key, column) for key, column in join_key_map))
 
 
 def schema_text(schema: pa.Schema) -> str:
