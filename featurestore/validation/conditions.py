@@ -7,7 +7,7 @@ Three spellings are read, all into one Polars expression that is true or false a
 - an SQL expression as Polars reads it: ``x > 5 AND y IS NOT NULL``.
 
 In the first two a comparison with a missing value is false, except ``!=`` and ``not in``, which are true (as pandas has it);
-in SQL it is unknown, and a row whose condition is unknown is left out.
+in SQL it is unknown, and a row whose condition is unknown is left out, while NaN is a value there, the greatest of all.
 """
 
 from __future__ import annotations
