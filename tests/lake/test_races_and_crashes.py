@@ -176,6 +176,36 @@ def test_two_deletions_at_once_remove_each_row_once(
     assert values(one) == values(other) == [3]
 
 
+@FOLDER_ONLY
+@pytest.mark.parametrize("meeting", ["delete", "compact"])
+@pytest.mark.parametrize("rewrite", ["delete", "compact", "overwrite"])
+def test_a_rewrite_is_never_committed_onto_a_version_that_it_did_not_see(
+    two: tuple[LakeTable, LakeTable], monkeypatch: pytest.MonkeyPatch, rewrite: str, meeting: str
+) -> None:
+    one, other = two
+    for n in range(3):
+        one.append(rows(("a", n, n), ("b", n, n + 10)))
+    meetings = [lambda: other.delete("key = 'a'") if meeting == "delete" else other.compact()]
+    write = DeltaTable.create_write_transaction
+
+    def meet(self: DeltaTable, *arguments: Any, **options: Any) -> None:
+        if meetings:
+            meetings.pop()()
+        write(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", meet)
+    held = {value for n in range(3) for value in (n, n + 10) if meeting == "compact" or value >= 10}
+    if rewrite == "delete":
+        assert one.delete("value = 0 OR value = 10") == len(held & {0, 10})
+        held -= {0, 10}
+    elif rewrite == "compact":
+        one.compact()
+    else:
+        one.overwrite(rows(("c", 1, 20)))
+        held = {20}
+    assert values(one) == sorted(held)
+
+
 def test_a_commit_whose_answer_was_lost_is_recognised(
     two: tuple[LakeTable, LakeTable], monkeypatch: pytest.MonkeyPatch
 ) -> None:
