@@ -342,6 +342,12 @@ def test_a_database_that_does_not_answer_is_an_error_without_its_password(tmp_pa
     assert "secret" not in str(caught.value)
 
 
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_text("hello, this is a text and no database at all" * 30)
+    with pytest.raises(RegistryError, match=r"registry.db failed: file is not a database"):
+        open_catalog(Config("p", tmp_path, registry=RegistryConfig("sqlite:///registry.db")), SystemClock())
+
+
 def test_tables_of_another_version_are_refused(fresh_config: Config, open_one: Callable[[Config], Catalog]) -> None:
     catalog = open_one(fresh_config)
     with catalog._database.write() as connection:
