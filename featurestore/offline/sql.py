@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import duckdb
 import pyarrow as pa
+import sqlglot
+from sqlglot import exp
+from sqlglot.errors import SqlglotError
 
 from featurestore.errors import RetrievalError, did_you_mean
 from featurestore.ingestion.duckdb_files import connect, quote_name, read_parquet_sql
@@ -48,7 +52,7 @@ def sql(project: Project, query: str, parameters: Sequence[Any] = ()) -> pa.Tabl
         tables = _Tables(project, connection, Path(scratch))
         try:
             _check_read_only(connection, query)
-            for name in sorted(connection.get_table_names(query)):
+            for name in _named_tables(query):
                 tables.add(name)
             return connection.sql(query, params=list(parameters)).to_arrow_table()
         except duckdb.CatalogException as error:
@@ -108,6 +112,15 @@ def _check_read_only(connection: duckdb.DuckDBPyConnection, query: str) -> None:
             f"a query is one SELECT, not {', '.join(kinds) or 'nothing'}",
             hint="the lake changes by ingest, materialize and erase only",
         )
+
+
+def _named_tables(query: str) -> list[str]:
+    """What a query names as tables; DuckDB's own answer to this refuses queries with parameters."""
+    try:
+        trees = sqlglot.parse(query, read="duckdb")
+    except SqlglotError:  # syntax that only DuckDB knows: every word may be one
+        return sorted(set(re.findall(r"\w+", query)))
+    return sorted({table.name for tree in trees if tree is not None for table in tree.find_all(exp.Table)})
 
 
 def _first_line(error: BaseException) -> str:

@@ -19,7 +19,7 @@ from featurestore.transforms import engines
 from featurestore.transforms.casts import exact_expression
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import KEY_ID, match_keys, number_keys
-from featurestore.transforms.views import ComputedView
+from featurestore.transforms.views import ComputedView, named
 
 if TYPE_CHECKING:
     from featurestore.offline.inputs import Inputs
@@ -62,7 +62,8 @@ class AsOfRows:
         computed = self.computed
         if not computed.row_wise:
             # Two passes must see one order of rows, which a transform that mixes them need not give twice.
-            rows, engine = engines.collect(self.frame, engine)
+            with named(self.lookup.view.name):
+                rows, engine = engines.collect(self.frame, engine)
             computed = replace(computed, frame=rows.lazy())
         return look_up(self.lookup, computed, labels, as_known=self.as_known, engine=engine)
 
