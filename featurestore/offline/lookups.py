@@ -41,8 +41,8 @@ def look_up(
 ) -> Answer:
     """The features of labels as of their instants.
 
-    Two passes over the view's rows: keys and times of the labels' keys first, to find the rows that answer; then the features of
-    those rows only.
+    Two passes over the view's rows: keys and times of the labels' keys first, to find the rows that answer; then the features
+    of those rows only.
 
     Args:
         labels: the look-up's key columns and ``__instant``.
@@ -153,8 +153,8 @@ def _gather(
     for rows in distinct.values():
         mask[rows[rows >= 0]] = True
     # A mask beside the frame: half the time of a filter by row number, and rows of no interest are dropped batch by batch.
-    rows = frame.select(f.name for f in features).head(size)
-    chosen = pl.concat([rows, pl.LazyFrame({_ROW: mask})], how="horizontal").filter(pl.col(_ROW))
+    candidates = frame.select(f.name for f in features).head(size)
+    chosen = pl.concat([candidates, pl.LazyFrame({_ROW: mask})], how="horizontal").filter(pl.col(_ROW))
     got, engine = engines.collect(chosen.drop(_ROW), engine)
     place = np.cumsum(mask) - 1
     positions = {key: _positions(rows, place) for key, rows in distinct.items()}

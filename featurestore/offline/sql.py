@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 
 _QUARANTINE: Final = "_quarantine"
 _NO_QUARANTINE: Final = (
-    "SELECT NULL::VARCHAR AS raw, NULL::VARCHAR AS file, NULL::BIGINT AS line, NULL::VARCHAR AS reason, NULL::VARCHAR AS expectation, "
-    'NULL::VARCHAR AS "row", NULL::TIMESTAMPTZ AS __arrival_time, NULL::VARCHAR AS __batch WHERE false'
+    "SELECT NULL::VARCHAR AS raw, NULL::VARCHAR AS file, NULL::BIGINT AS line, NULL::VARCHAR AS reason, "
+    'NULL::VARCHAR AS expectation, NULL::VARCHAR AS "row", '
+    "NULL::TIMESTAMPTZ AS __arrival_time, NULL::VARCHAR AS __batch WHERE false"
 )
 _READ_ONLY: Final = frozenset({"SELECT", "EXPLAIN"})
 
@@ -33,8 +34,8 @@ _READ_ONLY: Final = frozenset({"SELECT", "EXPLAIN"})
 def sql(project: Project, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
     """Answer one DuckDB query over the newest rows of the lake. It can read and nothing else.
 
-    A source has its columns and the hidden ones. A feature view has its join keys, its source's event time, the hidden columns and its
-    features: its rows, not what it answers at an instant.
+    A source has its columns and the hidden ones. A feature view has its join keys, its source's event time, the hidden columns
+    and its features: its rows, not what it answers at an instant.
 
     Args:
         query: a ``SELECT``.

@@ -1,4 +1,4 @@
-"""Real data, row for row against DuckDB's own ASOF join: the last landed flight of each plane, two hours before each departure."""
+"""Real data, row for row against DuckDB's ASOF join: a plane's last landed flight, two hours before each departure."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ def expected(events: list[dict[str, Any]], labels: list[Any], **options: Any) ->
 
 
 @pytest.mark.parametrize("memory", [1 << 30, 1], ids=["in memory", "out of core"])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event_rows, label_rows, st.one_of(st.none(), st.integers(0, 6)), st.booleans(), st.booleans(), st.integers(1, 25))
 def test_answers_equal_the_oracle(
     make_project: MakeProject,
@@ -97,7 +97,7 @@ def test_answers_equal_the_oracle(
     assert (job.record["buckets"] > 1) == (memory == 1)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event_rows, event_rows, label_rows, st.booleans(), st.booleans())
 def test_no_answer_sees_the_future(
     make_project: MakeProject,

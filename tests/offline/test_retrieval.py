@@ -13,7 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from featurestore import Entity, EventSource, FeatureService, FeatureView, RequestSource, feature_view, on_demand_feature_view
+from featurestore import (
+    Aggregation,
+    Entity,
+    EventSource,
+    FeatureService,
+    FeatureView,
+    RequestSource,
+    feature_view,
+    on_demand_feature_view,
+)
 from featurestore import types as t
 from featurestore.errors import RetrievalError, TransformError
 from featurestore.offline import HistoricalJob, get_historical_features
@@ -141,6 +150,27 @@ def test_out_of_core_gives_the_same(project: ProjectParts, labels: pl.DataFrame,
     assert job.statuses()["twice"].to_list() == ["PRESENT", "PRESENT", "NOT_FOUND", "NOT_FOUND"]
     spill = project.config.resolve(project.config.engine.spill)
     assert not list(spill.glob("*")) if spill.exists() else memory > 1
+
+
+@pytest.mark.parametrize("memory", [1 << 30, 1])
+def test_windows_beside_as_of_views(make_project: MakeProject, labels: pl.DataFrame, memory: int) -> None:
+    sums = FeatureView(
+        "sums", entities=[plane], source=flights, aggregations=[Aggregation("delay", "sum", windows=["2h", "1d"])]
+    )
+    parts = make_project(plane, flights, sums, last_flight).with_memory(memory)
+    rows = {"tailnum": ["N1", "N1", "N2"], "landed_at": [at(1), at(3), at(2)], "delay": [10, 20, 5]}
+    rows[ARRIVAL_TIME] = [at(1), at(9), at(2)]
+    instants = dict.fromkeys(("landed_at", ARRIVAL_TIME), pl.Datetime("us", "UTC"))
+    parts.land("flights", pl.DataFrame(rows, schema_overrides=instants))
+    job = get_historical_features(parts, labels, [last_flight, sums])
+    assert job.to_polars().select("twice", "delay_sum_2h", "delay_sum_1d").to_dict(as_series=False) == {
+        "twice": [40, 20, None, None],
+        "delay_sum_2h": [20, 10, None, None],
+        "delay_sum_1d": [30, 10, None, None],
+    }
+    assert job.statuses()["delay_sum_2h"].to_list() == ["PRESENT", "PRESENT", "NULL", "NULL"]
+    known = get_historical_features(parts, labels, sums, as_known=True).to_polars()
+    assert known["delay_sum_1d"].to_list() == [10, 10, None, None]
 
 
 def test_as_known_leaves_late_rows_out(project: ProjectParts, labels: pl.DataFrame) -> None:
