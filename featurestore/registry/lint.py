@@ -163,8 +163,14 @@ def _chain(call: ast.Call) -> list[str]:
         elif isinstance(node, ast.Attribute):
             names.append(node.attr)
             node = node.value
-        else:
-            return [*names, node.id] if isinstance(node, ast.Name) else names
+        elif isinstance(node, ast.Name):
+            return [*names, node.id]
+        else:  # an operator between expressions
+            return [*names, "col"] if any(_is_col(inner) for inner in ast.walk(node)) else names
+
+
+def _is_col(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "col") or (isinstance(node, ast.Name) and node.id == "col")
 
 
 def _attribute(call: ast.Call) -> str:

@@ -211,7 +211,8 @@ def _touched_services(
         own = meaningful.get(("feature service", name))
         service = written.services.get(name) or applied.services[name]
         reasons: list[str] = [own.action] if own else []
-        reasons += [view for view in _views_of(service, written) if view in views]
+        if name in written.services:
+            reasons += [view for view in _views_of(service, written) if view in views]
         if reasons:
             touched[name] = tuple(reasons)
     return touched
