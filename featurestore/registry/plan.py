@@ -257,7 +257,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     for change in plan.changes:
         yield str(change)
     if plan.materialize:
-        yield "\nTo materialize again:"
+        yield "\nTo materialize:"
         yield from (f"  {name}: {why}" for name, why in plan.materialize.items())
     if plan.services:
         yield "\nServices touched:"
