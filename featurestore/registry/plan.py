@@ -132,7 +132,8 @@ def make_plan(catalog: Catalog, written: Definitions) -> Plan:
     """Compare what is written with the newest revision. Changes nothing."""
     newest = catalog.newest()
     applied = catalog.definitions(newest.number) if newest else Definitions()
-    lints = [problem for view in written.views.values() for problem in lint_view(view)]
+    times = {name: source.event_time for name, source in written.sources.items()}
+    lints = [problem for view in written.views.values() for problem in lint_view(view, times.get(view.source, ""))]
     changes = tuple(sorted(_changes(applied, written), key=lambda c: list(_SIGNS).index(c.action)))
     changed_views = _changed_views(changes, applied, written)
     return Plan(

@@ -10,7 +10,7 @@ from tests.registry.examples import flights, plane
 
 def lint(body: str, **options: object) -> list[str]:
     transform = SourceCode("f", f"def f(events):\n    return {body}\n")
-    return [str(p) for p in lint_view(FeatureView("v", entities=[plane], source=flights, transform=transform, **options))]
+    return [str(p) for p in lint_view(FeatureView("v", entities=[plane], source=flights, transform=transform, **options), "t")]
 
 
 AHEAD = [
@@ -34,6 +34,7 @@ WHOLE = [
     ('events.with_columns(x=pl.col("a") - pl.col("a").mean())', "aggregates all rows of the table"),
     ('events.select("k", "t", r=pl.col("a").rank())', "aggregates all rows of the table"),
     ('events.group_by("k").agg(pl.col("a").sum(), pl.col("t").max())', "aggregates all rows of a group"),
+    ('events.group_by("k", pl.col("t").dt.truncate("1h")).agg(pl.col("a").sum())', "aggregates all rows of a group"),
 ]  # fmt: skip
 
 
@@ -64,6 +65,8 @@ def test_it_can_be_overruled(body: str, _: str) -> None:
         'events.join_asof(events, on="t", strategy="backward")',
         'events.unique(keep="first").filter(pl.col("a").is_not_null())',
         'events.group_by_dynamic("t", every="1h", label="right").agg(pl.col("a").mean())',
+        'events.group_by("k", "t").agg(pl.col("a").sum()).unique(["k", "t"], keep="last")',
+        'events.group_by([pl.col("t"), "k"]).agg(pl.len()).unique(subset=("t",), keep="none")',
         'max(len("a"), 3) and events.rename({"sum": "mean"})',
     ],
 )
@@ -81,7 +84,7 @@ def test_helpers_are_read_too() -> None:
     code = SourceCode(
         "f", "def f(events):\n    return helper(events)\n", (("m.helper", "def helper(e):\n    return e.bfill()\n"),)
     )
-    (found,) = lint_view(FeatureView("v", entities=[plane], source=flights, transform=code))
+    (found,) = lint_view(FeatureView("v", entities=[plane], source=flights, transform=code), "t")
     assert "e.bfill() fills with later values" in str(found)
 
 
@@ -93,9 +96,10 @@ def test_helpers_are_read_too() -> None:
         ("select k, t, avg(a) over (partition by k) as x from flights", "aggregates all rows of a group"),
         ("select k, max(t) as t, sum(a) as x from flights group by k", "aggregates all rows of a group"),
         ("select k, t, lag(a) over (partition by k order by t) as x, sum(a) over (order by t) as y from flights", None),
+        ("select k, t, sum(a) as x from flights group by k, t", None),
         ("selec nonsense from (", None),
     ],
 )
 def test_queries(query: str, message: str | None) -> None:
-    found = [str(p) for p in lint_view(FeatureView("v", entities=[plane], source=flights, mode="sql", transform=query))]
+    found = [str(p) for p in lint_view(FeatureView("v", entities=[plane], source=flights, mode="sql", transform=query), "t")]
     assert [message in f for f in found] == ([True] if message else [])
