@@ -17,6 +17,7 @@ import fcntl
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -86,19 +87,31 @@ class EmbeddedServer:
             os.close(server)
 
     def _runs(self, server: int) -> bool:
-        """Whether watchdog and server run. Takes the lock where they do not, waiting for a server that is on its way out."""
-        if not _try_lock(server):
-            watchdog = self._open("watchdog")
-            try:
-                if not _try_lock(watchdog):
-                    return True
-            finally:
-                os.close(watchdog)
-            # The watchdog was killed. Linux ends its server with it; ask for it where the system does not.
-            with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
-                os.kill(int((self.folder / "server.pid").read_text()), signal.SIGTERM)
-            fcntl.flock(server, fcntl.LOCK_EX)
+        """Whether server and watchdog run. Takes the lock where they do not, waiting for a server that is on its way out."""
+        if _try_lock(server):
+            return False
+        if self._is_watched() and self._answers():
+            return True
+        # One of the two crashed. On Linux each then ends the other; ask for it where the system does not.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
+            os.kill(int((self.folder / "server.pid").read_text()), signal.SIGTERM)
+        fcntl.flock(server, fcntl.LOCK_EX)
         return False
+
+    def _is_watched(self) -> bool:
+        watchdog = self._open("watchdog")
+        try:
+            return not _try_lock(watchdog)
+        finally:
+            os.close(watchdog)
+
+    def _answers(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:
+            try:
+                connection.connect((self.folder / "address").read_text())
+            except OSError:
+                return False
+        return True
 
     def _choose_address(self) -> str:
         address = self.folder / "socket"
