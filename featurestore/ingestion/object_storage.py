@@ -60,6 +60,11 @@ class ObjectStorage:
         """Whether this is a folder of this machine."""
         return not self.bucket
 
+    @property
+    def endpoint(self) -> str:
+        """The server's URL; empty for AWS's own."""
+        return self.settings.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
+
     def uri(self, key: str = "") -> str:
         """Where a key is: an absolute path, or an ``s3://`` URL."""
         return f"{self.url}/{key}" if key else self.url
@@ -95,10 +100,9 @@ class ObjectStorage:
         if self.is_local and not self.settings.endpoint and not self.settings.access_key:
             return {}
         options = {"aws_region": self.settings.region}
-        endpoint = self.settings.endpoint or os.environ.get("AWS_ENDPOINT_URL", "")
-        if endpoint:
-            options["aws_endpoint_url"] = endpoint
-        if endpoint.startswith("http://"):
+        if self.endpoint:
+            options["aws_endpoint_url"] = self.endpoint
+        if self.endpoint.startswith("http://"):
             options["aws_allow_http"] = "true"
         if self.settings.access_key:
             options["aws_access_key_id"] = self.settings.access_key
@@ -230,7 +234,7 @@ class ObjectStorage:
         except (BaseError, OSError) as error:
             raise LakeError(
                 f"cannot {what}: {_first_line(error)}",
-                hint=None if self.is_local else f"is the endpoint right? It is {self.settings.endpoint or 'the one of AWS'}",
+                hint=None if self.is_local else f"is the endpoint right? It is {self.endpoint or 'the one of AWS'}",
             ) from error
 
 
