@@ -16,7 +16,10 @@ STORES = ("embedded", "tcp", "unix", "cluster")
 
 @pytest.fixture(scope="session")
 def store_urls(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    with valkey_server(tmp_path_factory.mktemp("valkey")) as server, valkey_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+    with (
+        valkey_server(tmp_path_factory.mktemp("valkey")) as server,
+        valkey_cluster(tmp_path_factory.mktemp("cluster")) as cluster,
+    ):
         yield {"embedded": "embedded", "tcp": server.url, "unix": server.unix_url, "cluster": cluster}
 
 
