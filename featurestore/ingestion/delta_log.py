@@ -106,20 +106,16 @@ class DeltaLog:
 
     def commit_actions(self, version: int) -> list[dict[str, Any]] | None:
         """The entries of one commit; None where the log no longer holds it."""
-        key = f"{self.folder}/_delta_log/{version:020d}.json"
-        if not self.storage.exists(key):
-            return None
-        return [json.loads(line) for line in self.storage.get(key).splitlines() if line.strip()]
+        found = self.storage.find(f"{self.folder}/_delta_log/{version:020d}.json")
+        return None if found is None else [json.loads(line) for line in found.splitlines() if line.strip()]
 
     def find_commit(self, commit_id: str, since: int) -> int | None:
         """The version that a commit of ours became, after version ``since``; None where it did not happen."""
-        newest = self.latest()
-        if newest is None:
-            return None
-        for version in range(since + 1, newest.version() + 1):
-            for action in self.commit_actions(version) or ():
-                if commit_details(action.get("commitInfo", {})).get("commit") == commit_id:
-                    return version
+        version = since + 1
+        while (actions := self.commit_actions(version)) is not None:
+            if any(commit_details(action.get("commitInfo", {})).get("commit") == commit_id for action in actions):
+                return version
+            version += 1
         return None
 
     # -- writing ---------------------------------------------------------------------------------------------------------
@@ -221,8 +217,11 @@ class DeltaLog:
             raise LakeError(f"cannot {what} table {self.folder}: {first}") from error
 
 
-def until_committed(what: str, attempt: Callable[[], T]) -> T:
+def until_committed(what: str, attempt: Callable[[], T], give_up: Callable[[], None]) -> T:
     """Repeat an attempt until no other writer is faster, a growing moment apart.
+
+    Args:
+        give_up: called when it lost too often; then it is certain that nothing was committed.
 
     Raises:
         LakeError: it lost too often.
@@ -234,6 +233,7 @@ def until_committed(what: str, attempt: Callable[[], T]) -> T:
             return attempt()
         except ConflictError:
             continue
+    give_up()
     raise LakeError(f"{what}: other writers were faster {ATTEMPTS} times", hint="try again when fewer write to this table")
 
 

@@ -235,7 +235,9 @@ class LakeTable:
             with self._log.lock:
                 table = self._log.latest() or self._log.create(columns)
                 return Commit(table.version(), 0, False)
-        return until_committed(f"append to {self.folder}", lambda: self._commit_append(writer, columns, wanted, metadata))
+        return until_committed(
+            f"append to {self.folder}", lambda: self._commit_append(writer, columns, wanted, metadata), writer.discard
+        )
 
     def overwrite(
         self,
@@ -253,7 +255,9 @@ class LakeTable:
                 return Commit(table.version(), 0, False, found)
         columns = Columns(table=self.folder)
         writer = self._write(batches, columns, sort_by)
-        return until_committed(f"overwrite {self.folder}", lambda: self._commit_overwrite(writer, columns, wanted, metadata))
+        return until_committed(
+            f"overwrite {self.folder}", lambda: self._commit_overwrite(writer, columns, wanted, metadata), writer.discard
+        )
 
     def delete(self, predicate: str | pl.Expr, *, metadata: Mapping[str, str] | None = None) -> int:
         """Remove the rows for which a condition is true (not false, not null), in one atomic commit.
@@ -388,7 +392,7 @@ def _committed(table: DeltaTable, transactions: Mapping[str, int], name: str) ->
 
 def _overlaps(files: pa.Table, column: str, start: datetime | None, end: datetime | None) -> pa.Array:
     """Which files may hold a row in ``[start, end)``; without statistics a file may."""
-    keep = pa.array([True] * files.num_rows)
+    keep = pa.array([True] * files.num_rows, pa.bool_())
     low, high = f"min.{column}", f"max.{column}"
     if low not in files.column_names or high not in files.column_names:
         return keep

@@ -140,7 +140,7 @@ class _Rewrite:
                 self._log.commit(newest, actions, operation=operation, metadata=metadata)
                 return True
 
-        done = until_committed(f"{operation} {self._log.folder}", attempt)
+        done = until_committed(f"{operation} {self._log.folder}", attempt, self._discard)
         if not done:
             self._discard()
         return done
