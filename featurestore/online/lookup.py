@@ -225,13 +225,13 @@ def _row_statuses(rows: Sequence[bytes | None], ttl: int | None, now: int) -> tu
     oldest = None if ttl is None else now - ttl
     unpack = _EVENT_TIME.unpack_from
     for row in rows:
-        time = None if row is None else unpack(row, ORDER_START)[0] - BIAS
-        if time is None or time > now:  # what has not happened yet is not there
+        event_time = None if row is None else unpack(row, ORDER_START)[0] - BIAS
+        if event_time is None or event_time > now:  # what has not happened yet is not there
             statuses.append(NOT_FOUND)
             times.append(None)
         else:
-            statuses.append(PRESENT if oldest is None or time >= oldest else EXPIRED)
-            times.append(time)
+            statuses.append(PRESENT if oldest is None or event_time >= oldest else EXPIRED)
+            times.append(event_time)
     return statuses, times
 
 
@@ -241,9 +241,9 @@ def _feature_statuses(
     """Of a ``last_non_null`` feature: without a value of its own it is null where the entity was seen recently enough."""
     made: list[Status] = []
     when: list[int | None] = []
-    for own, time, seen, seen_time in zip(statuses, times, entity, entity_times, strict=True):
+    for own, own_time, seen, seen_time in zip(statuses, times, entity, entity_times, strict=True):
         made.append(PRESENT if own == PRESENT else NULL if seen == PRESENT else seen)
-        when.append(time if own == PRESENT else seen_time)
+        when.append(own_time if own == PRESENT else seen_time)
     return made, when
 
 

@@ -7,7 +7,7 @@ import ssl
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 import redis.exceptions as redis_exceptions
@@ -56,7 +56,7 @@ class PipelinedConnection(asyncio.Protocol):
             future.set_exception(redis_exceptions.ConnectionError("the connection is closed"))
             return future
         self._waiting.append(future)
-        self._transport.write(hiredis.pack_command(command))
+        self._transport.write(hiredis.pack_command(cast("tuple[str, ...]", command)))
         return future
 
     def close(self) -> None:
@@ -73,8 +73,7 @@ class PipelinedConnection(asyncio.Protocol):
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
