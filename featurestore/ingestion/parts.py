@@ -1,0 +1,182 @@
+"""Parts: the Parquet files of a lake table, written in bounded memory.
+
+A part holds up to ``PART_ROWS`` rows or ``PART_BYTES`` of Arrow data, is sorted as asked for and says so in its footer. It is
+no row of the table until a commit names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from deltalake.transaction import AddAction
+
+from featurestore.errors import LakeError
+from featurestore.ingestion.part_statistics import statistics_json
+from featurestore.time import to_micros
+
+if TYPE_CHECKING:
+    from featurestore.ingestion.object_storage import ObjectStorage
+    from featurestore.ingestion.stored_types import Columns
+    from featurestore.time import Clock
+
+PART_ROWS: Final = 1 << 20
+PART_BYTES: Final = 128 << 20
+ROW_GROUP_ROWS: Final = 128 << 10
+_SLICE_ROWS: Final = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One written file. ``path`` is relative to its table."""
+
+    path: str
+    size: int
+    rows: int
+    statistics: str
+    written_ms: int
+
+    def add_action(self, *, data_change: bool = True) -> AddAction:
+        """The log entry that makes it part of the table."""
+        return AddAction(self.path, self.size, {}, self.written_ms, data_change, self.statistics)
+
+
+class PartWriter:
+    """Turns batches into parts, one at a time.
+
+    Memory: one part's Arrow data, its sorted copy and its encoded form.
+
+    Args:
+        storage: where the table is.
+        folder: the table's key in it.
+        columns: the table's columns; grows by those of the batches.
+        clock: names the parts in the order of their writing.
+        sort_by: columns by which each part is sorted, ascending, nulls last; equal rows keep their order.
+    """
+
+    def __init__(
+        self, storage: ObjectStorage, folder: str, columns: Columns, clock: Clock, *, sort_by: Sequence[str] = ()
+    ) -> None:
+        self.parts: list[Part] = []
+        self.rows = 0
+        self._storage, self._folder, self._columns, self._clock = storage, folder, columns, clock
+        self._sort_by = tuple(sort_by)
+        self._writer = uuid4().hex
+        self._held: list[pa.RecordBatch] = []
+        self._held_rows = self._held_bytes = 0
+
+    def write_all(self, batches: Iterable[pa.RecordBatch]) -> list[Part]:
+        """Write every batch; on an error nothing is left behind.
+
+        Raises:
+            LakeError: types in conflict, a column to sort by that is not there, storage that fails.
+        """
+        try:
+            for batch in batches:
+                self._add(batch)
+            self._flush()
+        except BaseException:
+            self.discard()
+            raise
+        return self.parts
+
+    def discard(self) -> None:
+        """Remove what was written: it will not be committed."""
+        self._held.clear()
+        self._storage.delete([f"{self._folder}/{part.path}" for part in self.parts])
+        self.parts.clear()
+
+    def _add(self, batch: pa.RecordBatch) -> None:
+        self._columns.include(batch.schema)
+        for piece in _slices(batch):
+            self._held.append(piece)
+            self._held_rows += piece.num_rows
+            self._held_bytes += piece.nbytes
+            if self._held_rows >= PART_ROWS or self._held_bytes >= PART_BYTES:
+                self._flush()
+
+    def _flush(self) -> None:
+        if not self._held_rows:
+            return
+        table = self._columns.conform(self._held)
+        self._held.clear()
+        self._held_rows = self._held_bytes = 0
+        table = self._sorted(table)
+        encoded = encode_part(table, self._sort_by)
+        now = to_micros(self._clock.now())
+        path = f"part-{now:016x}-{len(self.parts):05d}-{self._writer}.parquet"
+        statistics = statistics_json(pq.read_metadata(pa.BufferReader(encoded)))
+        self._storage.put(f"{self._folder}/{path}", encoded)
+        self.parts.append(Part(path, encoded.size, table.num_rows, statistics, now // 1000))
+        self.rows += table.num_rows
+
+    def _sorted(self, table: pa.Table) -> pa.Table:
+        if not self._sort_by:
+            return table
+        for name in self._sort_by:
+            if name not in table.column_names:
+                raise LakeError(f"there is no column {name!r} to sort by", hint=f"there is: {', '.join(table.column_names)}")
+        # Arrow's sort is stable, which keeps the order of arrival among equal keys.
+        return table.take(pc.sort_indices(table, [(name, "ascending") for name in self._sort_by]))
+
+
+def encode_part(table: pa.Table, sort_by: Sequence[str] = ()) -> pa.Buffer:
+    """A table as the bytes of a Parquet file."""
+    sink = pa.BufferOutputStream()
+    ordering = [(name, "ascending") for name in sort_by]
+    # A dictionary of numbers costs four times the encoding time and saves nothing after zstd (docs/adr/lake-parts.md).
+    texts = [field.name for field in table.schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
+    pq.write_table(
+        table,
+        sink,
+        row_group_size=ROW_GROUP_ROWS,
+        compression="zstd",
+        use_dictionary=texts or False,
+        sorting_columns=pq.SortingColumn.from_ordering(table.schema, ordering) if sort_by else None,
+        write_page_index=True,
+    )
+    return sink.getvalue()
+
+
+def sorting_of(metadata: pq.FileMetaData) -> tuple[str, ...]:
+    """The columns that a Parquet file says it is sorted by, ascending, nulls last; none where it says otherwise."""
+    if not metadata.num_row_groups:
+        return ()
+    declared = {metadata.row_group(group).sorting_columns for group in range(metadata.num_row_groups)}
+    if len(declared) > 1:
+        return ()
+    columns = declared.pop()
+    if any(column.descending or column.nulls_first for column in columns):
+        return ()
+    return tuple(metadata.schema.column(column.column_index).path for column in columns)
+
+
+def as_batches(data: Any) -> tuple[pa.Schema | None, Iterator[pa.RecordBatch]]:
+    """The schema, where it is known before the first batch, and the batches of whatever Arrow calls data.
+
+    Args:
+        data: a Table, a RecordBatch, a RecordBatchReader, anything with Arrow's C stream interface, or record batches.
+    """
+    if isinstance(data, pa.RecordBatch):
+        return data.schema, iter([data])
+    if isinstance(data, pa.Table):
+        return data.schema, iter(data.to_batches(max_chunksize=_SLICE_ROWS))
+    if hasattr(data, "__arrow_c_stream__"):
+        reader = pa.RecordBatchReader.from_stream(data)
+        return reader.schema, iter(reader)
+    return None, iter(data)
+
+
+def _slices(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+    """Pieces small enough that one part does not overshoot its bounds by much."""
+    if batch.nbytes <= PART_BYTES // 8 and batch.num_rows <= _SLICE_ROWS:
+        yield batch
+        return
+    rows = min(_SLICE_ROWS, max(1, batch.num_rows * (PART_BYTES // 8) // max(batch.nbytes, 1)))
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
