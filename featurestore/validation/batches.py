@@ -79,7 +79,7 @@ class BatchEvaluation:
             DataTypeError: a column is missing or of another type than the schema says.
         """
         self._check_batch(batch)
-        numbered = batch.select(self._needed).with_columns(pl.int_range(self._rows, self._rows + batch.height).alias(ROW))
+        numbered = batch.select(pl.int_range(self._rows, self._rows + batch.height).alias(ROW), *self._needed)
         self._merge(numbered)
         for rows in self._keyed.values():
             rows.append(numbered)
