@@ -1,0 +1,54 @@
+"""Expectations judged on a whole frame, or batch by batch on a stream.
+
+Missing values: null and NaN are one and the same, as they are for Great Expectations on pandas. Types that are not native run
+through Great Expectations itself, where it is installed (:mod:`featurestore.validation.gx`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from featurestore.registry.records import Expectation
+from featurestore.validation.batches import BatchEvaluation
+from featurestore.validation.columns import Columns
+from featurestore.validation.judging import bind, foreign, judge
+from featurestore.validation.results import ExpectationResult, ValidationReport
+from featurestore.validation.scan import compute, sample
+
+__all__ = ["BatchEvaluation", "evaluate"]
+
+
+def evaluate(frame: pl.LazyFrame | pl.DataFrame, expectations: Sequence[Expectation]) -> ValidationReport:
+    """Judge a frame.
+
+    All native expectations are computed in one streaming scan; a second one collects the first failing rows, where there are
+    any. An expectation that cannot be judged (a missing column, text where numbers are needed) fails with the reason in its
+    ``exception_info``, as Great Expectations has it. Percentages are of the rows asked: present values within the row
+    condition. With no row asked an expectation about rows holds.
+
+    Memory: exact uniqueness, distinct values and quantiles hold the values of their column; :class:`BatchEvaluation` does
+    not.
+
+    Args:
+        frame: the rows; a lazy frame is read with Polars' streaming engine.
+        expectations: the suite.
+
+    >>> import polars as pl
+    >>> prices = pl.DataFrame({"price": [5, -1, None]})
+    >>> suite = [Expectation("expect_column_values_to_be_between", '{"column": "price", "min_value": 0, "mostly": 0.5}')]
+    >>> evaluate(prices, suite).results[0].result["unexpected_percent"]
+    50.0
+    """
+    lazy = frame.lazy()
+    checks, errors = bind(expectations, Columns(lazy.collect_schema()))
+    rows, metrics = compute(lazy, checks)
+    results = judge(expectations, checks, metrics, sample(lazy, checks, metrics))
+    results |= {number: ExpectationResult(expectations[number], False, {}, error) for number, error in errors.items()}
+    others = foreign(expectations)
+    if others:
+        from featurestore.validation import gx
+
+        results |= dict(zip(others, gx.evaluate(lazy, [expectations[number] for number in others]), strict=True))
+    return ValidationReport(tuple(results[number] for number in range(len(expectations))), {"row_count": rows})
