@@ -1,4 +1,4 @@
-"""``python -m featurestore``: the command line where its script is not on the path."""
+"""``python -m featurestore``: the command line."""
 
 from featurestore.api.cli import main
 

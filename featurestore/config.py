@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -72,11 +73,15 @@ class ServerConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All settings of a project. ``root`` is the folder of ``featurestore.toml``; relative paths start there."""
+    """All settings of a project. ``root`` is the folder of ``featurestore.toml``; relative paths start there.
+
+    ``now`` freezes the clock at an instant, to serve data of the past as if it were the present; None: the machine's clock.
+    """
 
     project: str
     root: Path
     definitions: str = "definitions"
+    now: datetime | None = None
     lake: LakeConfig = field(default_factory=LakeConfig)
     registry: RegistryConfig = field(default_factory=RegistryConfig)
     online: OnlineConfig = field(default_factory=OnlineConfig)
@@ -124,7 +129,7 @@ def load_config(path: str | os.PathLike[str] = ".", environment: Mapping[str, st
         ) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file}: {error}", hint='a setting is written: project = "flights"') from None
-    known = {"project", "definitions", *_SECTIONS}
+    known = {"project", "definitions", "now", *_SECTIONS}
     for key in data:
         if key not in known:
             raise ConfigError(f"{file}: unknown setting {key!r}", hint=did_you_mean(key, known))
@@ -137,7 +142,19 @@ def load_config(path: str | os.PathLike[str] = ".", environment: Mapping[str, st
     sections = {
         name: _section(name, section, data.get(name, {}), environment, str(file)) for name, section in _SECTIONS.items()
     }
-    return Config(project, file.parent.resolve(), data.get("definitions", "definitions"), **sections)
+    definitions = data.get("definitions", "definitions")
+    now = _instant(environment.get("FEATURESTORE_NOW", data.get("now")), str(file))
+    return Config(project, file.parent.resolve(), definitions, now, **sections)
+
+
+def _instant(raw: Any, file: str) -> datetime | None:
+    if raw is None or raw == "":
+        return None
+    try:
+        instant = raw if isinstance(raw, datetime) else datetime.fromisoformat(raw)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{file}: now is {raw!r}, not an instant", hint='write now = "2014-01-01T00:00:00Z"') from None
+    return instant if instant.tzinfo else instant.replace(tzinfo=UTC)
 
 
 def _section(name: str, section: type, data: Any, environment: Mapping[str, str], file: str) -> Any:

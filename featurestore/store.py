@@ -22,7 +22,7 @@ from featurestore.registry.definitions import (
     FeatureView,
     OnDemandFeatureView,
 )
-from featurestore.time import Clock, SystemClock
+from featurestore.time import Clock, FrozenClock, SystemClock
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -64,7 +64,7 @@ class FeatureStore:
 
     def __init__(self, path: str | os.PathLike[str] = ".", *, config: Config | None = None, clock: Clock | None = None) -> None:
         self.config = config or load_config(path)
-        self.clock: Clock = clock or SystemClock()
+        self.clock: Clock = clock or (FrozenClock(self.config.now) if self.config.now else SystemClock())
 
     # -- parts -----------------------------------------------------------------------------------------------------------
 

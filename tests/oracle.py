@@ -32,14 +32,14 @@ def as_of(
             continue
         seen.append(row)
     if not seen:
-        return {feature: (None, "NOT_FOUND") for feature in features}
+        return dict.fromkeys(features, (None, "NOT_FOUND"))
     candidates = []
     for row in seen:
         if ttl is not None and row["event_time"] < instant - ttl:
             continue
         candidates.append(row)
     if not candidates:
-        return {feature: (None, "EXPIRED") for feature in features}
+        return dict.fromkeys(features, (None, "EXPIRED"))
     answers = {}
     for feature in features:
         if last_non_null:
