@@ -4,7 +4,8 @@ FeatureStoreError
 ├── ConfigError               featurestore.toml, environment variables, options
 ├── DefinitionError           a definition that cannot be right; names file and line
 ├── RegistryError             the catalog: revisions, conflicts between writers
-│   └── NotFoundError         a name or version that is not registered
+│   ├── NotFoundError         a name or version that is not registered
+│   └── ConflictError         another writer was first; read again and retry
 ├── DataTypeError             a value or a schema that does not fit its declared type
 ├── IngestionError            raw data that cannot land; names file, row, column
 ├── LakeError                 tables and object storage
@@ -72,6 +73,12 @@ class NotFoundError(RegistryError):
         self.kind = kind
         self.name = name
         super().__init__(f"no {kind} named {name!r}", hint=hint or did_you_mean(name, known))
+
+
+class ConflictError(RegistryError):
+    """Another writer changed it first. Nothing was written: read again, decide again, retry."""
+
+    code = "conflict"
 
 
 class DataTypeError(FeatureStoreError):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 import json
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from featurestore.errors import DefinitionError
 from featurestore.registry.types import DataType
@@ -87,23 +89,29 @@ def make_fields(schema: Mapping[str, DataType] | Iterable[Field] | None, locatio
 
 @dataclass(frozen=True, slots=True)
 class SourceCode:
-    """A function as data: its text, and its name to find it again. ``call`` is the living one, where the code was loaded."""
+    """A function as data: its text, and its name to find it again. ``call`` is the living one, where the code was loaded.
+
+    ``requires`` holds what the function uses of its own repository, by name: the text of helper functions and classes, and the
+    values of constants. A change there is a change of the function.
+    """
 
     name: str
     text: str
+    requires: tuple[tuple[str, str], ...] = ()
     call: Callable[..., Any] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def of(cls, function: Callable[..., Any]) -> SourceCode:
-        """The record of a function; its text without decorators' indentation."""
+        """The record of a function; its text without indentation and without the decorator that defines a view of it."""
         try:
-            text = textwrap.dedent(inspect.getsource(function))
+            is_lambda = getattr(function, "__name__", "") == "<lambda>"
+            text = _lambda_text(function) if is_lambda else _function_text(function)
         except (OSError, TypeError):
             raise DefinitionError(
                 f"the source text of {function!r} cannot be read",
                 hint="define it in a file with def; the registry stores functions as text",
             ) from None
-        return cls(getattr(function, "__name__", "function"), text, function)
+        return cls(getattr(function, "__name__", "function"), text, call=function)
 
     def __call__(self, *args: Any) -> Any:
         """Call the living function.
@@ -119,28 +127,89 @@ class SourceCode:
         return self.call(*args)
 
 
+def _function_text(function: Callable[..., Any]) -> str:
+    text = textwrap.dedent(inspect.getsource(function))
+    node = ast.parse(text).body[0]
+    decorators = node.decorator_list if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) else []
+    if decorators and all("feature_view" in ast.unparse(d) for d in decorators):  # what they say is data already
+        return "".join(text.splitlines(keepends=True)[node.lineno - 1 :])
+    return text
+
+
+def _lambda_text(function: Callable[..., Any]) -> str:
+    """The text of a lambda alone: ``inspect`` knows only the lines around it."""
+    lines, _ = inspect.findsource(function)
+    text = "".join(lines)
+    line = function.__code__.co_firstlineno
+    found = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Lambda) and node.lineno == line]
+    if len(found) != 1:
+        raise DefinitionError(
+            f"{len(found)} lambdas stand on line {line} of {function.__code__.co_filename}", hint="define the function with def"
+        )
+    return ast.get_source_segment(text, found[0]) or ""
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A Polars expression as data: ``text`` for people, ``data`` (its own JSON form) to restore it."""
+    """A Polars expression as data: ``text`` for people, ``data`` (its own JSON form) to restore it.
+
+    Expressions that call Python functions are refused: Polars would store them pickled.
+    """
 
     text: str
     data: str
 
     @classmethod
     def of(cls, expression: Any) -> Expression:
-        """The record of a ``polars.Expr``."""
+        """The record of a ``polars.Expr``.
+
+        Raises:
+            DefinitionError: it is none, or it calls a Python function (``map_elements``, ``map_batches``).
+        """
         serialize = getattr(getattr(expression, "meta", None), "serialize", None)
         if serialize is None:
             raise DefinitionError(f"{expression!r} is no Polars expression", hint='write pl.col("amount") > 0')
-        return cls(str(expression), serialize(format="json"))
+        text = str(expression)
+        try:
+            data = serialize(format="json")
+        except Exception as error:
+            if "pickle" in str(error):
+                raise _calls_python(text) from None
+            raise
+        if _holds_function(json.loads(data)):
+            raise _calls_python(text)
+        return cls(text, data)
 
     def polars(self) -> Any:
-        """The living ``polars.Expr``."""
+        """The living ``polars.Expr``.
+
+        Raises:
+            DefinitionError: the data holds a pickled function, which would run as it is read.
+        """
         import io
 
         import polars as pl
 
+        if _holds_function(json.loads(self.data)):
+            raise _calls_python(self.text)
         return pl.Expr.deserialize(io.StringIO(self.data), format="json")
+
+
+# The nodes of Polars' JSON that hold pickled callables or name a native library: reading or running one runs foreign code.
+_FOREIGN_CODE: Final = re.compile(r"Anonymous|callback|Python|Ffi|Plugin", re.IGNORECASE)
+
+
+def _holds_function(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return any(_FOREIGN_CODE.search(key) or _holds_function(value) for key, value in tree.items())
+    return isinstance(tree, list) and any(_holds_function(item) for item in tree if isinstance(item, dict | list))
+
+
+def _calls_python(text: str) -> DefinitionError:
+    return DefinitionError(
+        f"expression {text} calls a Python function or a plug-in, which would have to be stored pickled",
+        hint="write it with Polars' own expressions, or do it in the view's transform, which is stored as text",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,100 @@
+"""Rules of windows and aggregations."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from featurestore.errors import DefinitionError, did_you_mean
+from featurestore.registry.aggregations import Aggregation, Window
+from featurestore.registry.feature_names import stem
+from featurestore.registry.functions import FUNCTIONS, Function, accepted, taken
+from featurestore.registry.types import DataType
+from featurestore.time import format_duration, parse_duration
+
+Found: TypeAlias = tuple[str, str | None]
+"""What is wrong, to be read after the view's name, and how to mend it."""
+
+_HINTS = {"n": "say how many values: n=5", "q": "say which quantile: q=0.9", "half_life": 'half_life="1d"'}
+_TAKES = {"number": "numbers", "bool": "Bool", "plain": "values that compare"}
+
+
+def aggregation_problems(aggregations: Sequence[Aggregation], columns: Mapping[str, DataType] | None = None) -> list[Found]:
+    """What is wrong with aggregations; with their columns and types too, where these are known."""
+    return [
+        (f"has an aggregation {stem(aggregation)!r} {message}", hint)
+        for aggregation in aggregations
+        for message, hint in _problems(aggregation, columns)
+    ]
+
+
+def _problems(aggregation: Aggregation, columns: Mapping[str, DataType] | None) -> Iterator[Found]:
+    function = FUNCTIONS.get(aggregation.function)
+    if function is None:
+        yield f"of an unknown function {aggregation.function!r}", did_you_mean(aggregation.function, FUNCTIONS)
+        return
+    for window in aggregation.windows:
+        yield from _window_problems(window)
+    if aggregation.bounds not in ("[)", "[]", "(]", "()"):
+        yield f"with unknown bounds {aggregation.bounds!r}", 'bounds are "[)", "[]", "(]" and "()"'
+    if aggregation.delay < 0:
+        yield f"with a negative delay of {-aggregation.delay} us, which would look ahead", "delay= is zero or more"
+    if aggregation.column is None and not function.without_column:
+        yield "without a column", f'write Aggregation("amount", "{function.name}")'
+    if aggregation.order_by is not None and not function.ordered:
+        yield "with order_by=", "order_by= is for first, last, first_n and last_n"
+    yield from _parameter_problems(aggregation, function)
+    if columns is not None:
+        yield from _type_problems(aggregation, function, columns)
+
+
+def _window_problems(window: Window) -> Iterator[Found]:
+    if window.kind != "lifetime" and window.width <= 0:
+        yield f"over a {window.kind} window of no width", 'windows=["1h"]'
+    elif window.kind == "sawtooth" and (window.hop <= 0 or window.width % window.hop):
+        yield (
+            f"over a window of {format_duration(window.width)}, which is not a multiple of its hop "
+            f"{format_duration(max(window.hop, 0))}",
+            'choose a hop that divides the width, such as sawtooth("7d", hop="1h")',
+        )
+
+
+def _parameter_problems(aggregation: Aggregation, function: Function) -> Iterator[Found]:
+    given: dict[str, Any] = json.loads(aggregation.parameters)
+    allowed = {*function.required, "skip_nan", *(("values",) if aggregation.by is not None else ())}
+    for name in given:
+        if name not in allowed:
+            yield f"with an unknown parameter {name!r}", did_you_mean(name, allowed)
+    for name in function.required:
+        if name not in given:
+            yield f"without {name}=", _HINTS[name]
+        elif not _usable(name, given[name]):
+            yield f"with {name}={given[name]!r}", _HINTS[name]
+    if aggregation.by is not None:
+        values = given.get("values")
+        if not isinstance(values, list) or not values or len({json.dumps(v) for v in values}) < len(values):
+            yield f"by {aggregation.by!r} without its values", 'list each once: by="carrier", values=["AA", "DL"]'
+
+
+def _usable(name: str, value: Any) -> bool:
+    if name == "n":
+        return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if name == "q":
+        return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    try:
+        return parse_duration(value) > 0
+    except (DefinitionError, AttributeError):
+        return False
+
+
+def _type_problems(aggregation: Aggregation, function: Function, columns: Mapping[str, DataType]) -> Iterator[Found]:
+    for role, name in (("of", aggregation.column), ("by", aggregation.by), ("ordered by", aggregation.order_by)):
+        if name is not None and name not in columns:
+            yield f"{role} a column {name!r} that does not exist", did_you_mean(name, columns)
+    column = columns.get(aggregation.column or "")
+    if column is not None and not accepted(function, taken(function, column)):
+        yield (
+            f"that takes {_TAKES.get(function.accepts, 'other values')}, and {aggregation.column!r} is {column!r}",
+            "choose another function, or cast the column in a transform",
+        )
