@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
+import anyio.to_thread
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.routing import Route
@@ -34,11 +35,13 @@ def create_app(store: FeatureStore) -> FastAPI:
         store: whose ``config.server`` sets the token and the limits.
     """
     service = Service(store, Metrics(), TrainingJobs(store))
+    hot = online.OnlineFeatures(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await anyio.to_thread.run_sync(hot.warm_up)
         yield
-        service.jobs.close()
+        await anyio.to_thread.run_sync(service.jobs.close)
         await online.close(store)
         store.close()
 
@@ -51,7 +54,7 @@ def create_app(store: FeatureStore) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
-    app.router.routes.append(Route(online.PATH, online.OnlineFeatures(service), methods=["POST"]))
+    app.router.routes.append(Route(online.PATH, hot, methods=["POST"]))
     for module in (push, ingest, datasets, registry, validation, health, docs):
         app.include_router(module.router)
     install_error_handlers(app)

@@ -86,11 +86,18 @@ def status_of(error: FeatureStoreError) -> int:
     """
     if isinstance(error, HttpError):
         return error.status
+    error = _named(error)
     return next(STATUS[base] for base in type(error).__mro__ if base in STATUS)
+
+
+def _named(error: FeatureStoreError) -> FeatureStoreError:
+    """A room that looks a name up for a request may tell it as a bad request; what it was, a name not found, decides."""
+    return error.__cause__ if type(error) is RequestError and isinstance(error.__cause__, NotFoundError) else error
 
 
 def error_body(error: FeatureStoreError) -> dict[str, Any]:
     """The body of an error as data, the same for HTTP and for the command line's ``--json``."""
+    error = _named(error)
     body: dict[str, Any] = {"code": error.code, "message": error.message, "hint": error.hint}
     details = {name: value for name in ("result", "file", "row", "column", "location") if (value := getattr(error, name, None))}
     if details:

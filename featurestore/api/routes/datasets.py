@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import anyio.to_thread
 import msgspec
+import orjson
 from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import Response
@@ -105,12 +106,13 @@ def manifest(name: str, version: int, service: Service = _WHO) -> Response:
     """The manifest as a file: what the training set was made from, and the hash of what it holds."""
     found = service.store.dataset(name, version)
     disposition = f'attachment; filename="{found.name}-v{found.version}-manifest.json"'
-    return json_answer(found.manifest, headers={"Content-Disposition": disposition})
+    return Response(found.manifest.to_json(), headers={"Content-Disposition": disposition}, media_type="application/json")
 
 
 def _brief(dataset: TrainingSet) -> dict[str, Any]:
-    return {"name": dataset.name, "version": dataset.version}
+    manifest = dataset.manifest
+    return {"name": dataset.name, "version": dataset.version, "created_at": manifest.created_at, "rows": manifest.rows}
 
 
 def _full(dataset: TrainingSet) -> Response:
-    return json_answer({**_brief(dataset), "manifest": dataset.manifest})
+    return json_answer({**_brief(dataset), "manifest": orjson.Fragment(dataset.manifest.to_json())})

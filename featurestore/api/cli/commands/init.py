@@ -27,31 +27,39 @@ def command(session: Session, path: Path, project: str | None) -> None:
     """Make a model repository in PATH that works as it is.
 
     It holds settings, definitions with comments, a little raw data and a README with the next commands.
-    A folder that holds a featurestore.toml is left alone.
+    A folder that holds a featurestore.toml is left alone, and so is every file that is there already.
     """
     name = project or _project_name(path)
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]*", name):
         raise click.UsageError(f"project name {name!r}: use letters, digits, _ and -, starting with a letter")
-    written = write_template(path, name)
-    document = {"path": str(path.resolve()), "project": name, "files": [str(file) for file in written]}
-    session.output.answer(document, lambda: _show(session, path, written))
+    written, kept = write_template(path, name)
+    document = {
+        "path": str(path.resolve()),
+        "project": name,
+        "written": [str(file) for file in written],
+        "kept": [str(file) for file in kept],
+    }
+    session.output.answer(document, lambda: _show(session, path, written, kept))
 
 
-def write_template(path: Path, project: str) -> list[Path]:
-    """Write the model repository; the paths of its files, relative to ``path``.
+def write_template(path: Path, project: str) -> tuple[list[Path], list[Path]]:
+    """Write the model repository; the paths, relative to ``path``, that were written and that were there already.
 
     Raises:
-        ConfigError: a file of it is there already; nothing is written then.
+        ConfigError: there is a project already; nothing is written then.
     """
-    contents = dict(_walk(files("featurestore.api.cli") / "template", Path()))
-    taken = [file for file in contents if (path / file).exists()]
-    if taken:
-        raise ConfigError(f"{path / taken[0]} is there already", hint="name another folder: `featurestore init my_features`")
-    for file, text in contents.items():
+    if (path / FILE_NAME).exists():
+        raise ConfigError(f"{path / FILE_NAME} is there already", hint="name another folder: `featurestore init my_features`")
+    written, kept = [], []
+    for file, text in _walk(files("featurestore.api.cli") / "template", Path()):
         target = path / file
+        if target.exists():
+            kept.append(file)
+            continue
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text.replace("{project}", project))
-    return list(contents)
+        written.append(file)
+    return written, kept
 
 
 def _walk(folder: Traversable, prefix: Path) -> list[tuple[Path, str]]:
@@ -68,9 +76,10 @@ def _project_name(path: Path) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "_", path.resolve().name).lstrip("0123456789_-") or "features"
 
 
-def _show(session: Session, path: Path, written: list[Path]) -> None:
-    for file in written:
-        session.output.line(f"wrote {path / file}")
+def _show(session: Session, path: Path, written: list[Path], kept: list[Path]) -> None:
+    for word, names in (("wrote", written), ("kept", kept)):
+        for file in names:
+            session.output.line(f"{word} {path / file}")
     enter = f"cd {path} && " if path != Path() else ""
     session.output.line()
     session.output.line(f"Next: {enter}featurestore apply && featurestore ingest readings data/readings.csv")
