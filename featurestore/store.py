@@ -120,7 +120,7 @@ class FeatureStore:
         """
         plan = self.plan()
         plan.check()
-        return self.catalog.apply(self.written, author=author or getpass.getuser(), message=message)
+        return self.catalog.apply(plan.written, author=author or getpass.getuser(), message=message, base=plan.base)
 
     def lineage(self) -> Lineage:
         """From source columns to services."""
