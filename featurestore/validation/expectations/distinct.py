@@ -61,7 +61,8 @@ def _most_common(arguments: Arguments, columns: Columns) -> Check:
     modes = value.mode()
     members = [columns.literal(column, member) for member in arguments["value_set"] if member is not None]
     metrics = {
-        "times": value.unique_counts().max(),
+        # Not unique_counts(): Polars 2.1 streams nothing instead of null for its maximum of no values.
+        "times": value.value_counts(name="times").struct.field("times").max(),
         "modes": modes.len().cast(pl.Int64),
         "hits": modes.is_in(members).sum().cast(pl.Int64) if members else pl.lit(0),
         "shown": modes.sort().head(SAMPLE_SIZE).implode(),
