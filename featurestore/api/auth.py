@@ -23,7 +23,7 @@ class BearerToken:
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self.app = app
-        self.expected = b"Bearer " + token.encode()
+        self.token = token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer 401."""
@@ -31,7 +31,8 @@ class BearerToken:
             await self.app(scope, receive, send)
             return
         sent = header(scope, b"authorization")
-        if hmac.compare_digest(sent.encode("latin-1"), self.expected):
+        scheme, _, token = sent.partition(" ")
+        if scheme.lower() == "bearer" and hmac.compare_digest(token.strip().encode("latin-1"), self.token):
             await self.app(scope, receive, send)
             return
         refusal = HttpError(

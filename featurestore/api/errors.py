@@ -106,22 +106,28 @@ def error_body(error: FeatureStoreError) -> dict[str, Any]:
 
 
 def answer(error: FeatureStoreError) -> Response:
-    """The HTTP answer to an error."""
+    """The HTTP answer to an error. What is the service's own fault is logged, too."""
     status = status_of(error)
-    headers = dict(error.headers) if isinstance(error, HttpError) else {}
-    if status == 503:
-        headers.setdefault("Retry-After", RETRY_AFTER_SECONDS)
     if status >= 500:
         log.error("%s: %s", error.code, error)
-    return Response(orjson.dumps(error_body(error), default=str), status, headers, "application/json")
+    return _response(error, status)
 
 
 def internal_answer(error: Exception) -> Response:
     """The answer to an error that nobody raised on purpose: its text stays in the log."""
     log.error("unexpected error", exc_info=error)
-    return answer(
-        HttpError(500, "internal_error", "the service failed on this request", hint="the server's log has the traceback")
-    )
+    return _response(_internal(), 500)
+
+
+def _internal() -> HttpError:
+    return HttpError(500, "internal_error", "the service failed on this request", hint="the server's log has the traceback")
+
+
+def _response(error: FeatureStoreError, status: int) -> Response:
+    headers = dict(error.headers) if isinstance(error, HttpError) else {}
+    if status == 503:
+        headers.setdefault("Retry-After", RETRY_AFTER_SECONDS)
+    return Response(orjson.dumps(error_body(error), default=str), status, headers, "application/json")
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -142,8 +148,8 @@ def install_error_handlers(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"])
         return answer(HttpError(422, "invalid_parameter", f"{where}: {first['msg']}", hint="the parameters are listed at /docs"))
 
-    async def unexpected(_: Request, error: Exception) -> Response:
-        return internal_answer(error)
+    async def unexpected(_: Request, __: Exception) -> Response:
+        return _response(_internal(), 500)  # Starlette raises it once more, for the server to log
 
     app.add_exception_handler(FeatureStoreError, on_purpose)
     app.add_exception_handler(HTTPException, by_starlette)

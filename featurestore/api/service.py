@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from starlette.requests import Request
+from starlette.requests import Request  # FastAPI reads this annotation at run time
 
+if TYPE_CHECKING:
     from featurestore.api.jobs import TrainingJobs
     from featurestore.api.metrics import Metrics
     from featurestore.store import FeatureStore
