@@ -81,7 +81,6 @@ def _granian(host: str, port: int, workers: int) -> None:
         log_access=False,
         respawn_failed_workers=True,
         workers_kill_timeout=GRACE_SECONDS,
-        process_name="featurestore",
     ).serve()
 
 

@@ -7,7 +7,7 @@ import ssl
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import hiredis
 import redis.exceptions as redis_exceptions
@@ -73,8 +73,7 @@ class PipelinedConnection(asyncio.Protocol):
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of asyncio's
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)
