@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -97,15 +98,25 @@ def _uvicorn(host: str, port: int, workers: int) -> None:
         import uvicorn
     except ImportError:
         raise ConfigError("uvicorn is not installed", hint="pip install 'featurestore[uvicorn]', or serve with granian") from None
-    uvicorn.run(
-        _TARGET,
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        access_log=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-    )
+    # Once it has ended, uvicorn raises the signal that ended it once more, as if it had not been heeded.
+    before = {number: signal.signal(number, _heeded) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        uvicorn.run(
+            _TARGET,
+            factory=True,
+            host=host,
+            port=port,
+            workers=workers,
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heeded(_: int, __: object) -> None:
+    """What is left to do about a signal after a graceful end."""
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """The service as a real process: workers, counting together, refusing early, ending gracefully."""
 
+import json
 import socket
 import threading
 
@@ -46,21 +47,22 @@ def test_a_body_of_unknown_length_is_refused_when_it_grows_too_large(two_workers
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "request_too_large")
 
 
-@pytest.mark.parametrize("server", ["granian", "uvicorn"])
-def test_what_is_being_answered_when_the_service_is_told_to_end_is_answered(server, empty_repository, tmp_path):
-    body = b'{"features": "trip_model", "entities": {"station": ["HARBOUR"]}, "request": {"party_size": [3]}}'
-    with served(empty_repository, "--server", server, log=tmp_path / "log") as running:
-        host, port = running.url.removeprefix("http://").split(":")
-        head = f"POST /v1/online-features HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-        with socket.create_connection((host, int(port)), timeout=30) as connection:
-            connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body[:40])
-            httpx.get(f"{running.url}/healthz")  # answered after the first half was read
-            code: list[int] = []
-            stopping = threading.Thread(target=lambda: code.append(running.stop()))
-            stopping.start()
-            connection.sendall(body[40:])
-            answer = b"".join(iter(lambda: connection.recv(65536), b""))
-        stopping.join(30)
+def test_what_is_being_answered_when_the_service_is_told_to_end_is_answered(two_workers):
+    """The last test of a service: it ends it."""
+    body = json.dumps(ASK).encode()
+    host, port = two_workers.url.removeprefix("http://").split(":")
+    head = f"POST /v1/online-features HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        connection.sendall(head.encode() + b"Connection: close\r\n\r\n" + body[:40])
+        httpx.get(f"{two_workers.url}/healthz")  # answered after the first half was read
+        code: list[int] = []
+        stopping = threading.Thread(target=lambda: code.append(two_workers.stop()))
+        stopping.start()
+        connection.sendall(body[40:])
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    stopping.join(30)
     assert answer.startswith(b"HTTP/1.1 200"), answer
     assert b'"statuses"' in answer
-    assert code == [0], running.log.read_text()
+    assert code == [0], two_workers.log.read_text()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{two_workers.url}/healthz")
