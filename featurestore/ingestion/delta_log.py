@@ -60,6 +60,7 @@ class DeltaLog:
         self.uri = storage.uri(folder)
         self.lock = threading.RLock()
         self._table: DeltaTable | None = None
+        self._transactions: tuple[int, dict[str, int | None]] = (-1, {})
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -76,6 +77,22 @@ class DeltaLog:
             else:
                 self._table.update_incremental()
             return self._table
+
+    def known(self) -> DeltaTable | None:
+        """The table as of the last look at it; good enough for an append, which is checked when it is committed."""
+        with self.lock:
+            return self._table or self.latest()
+
+    def transaction_version(self, table: DeltaTable, app: str) -> int | None:
+        """The newest transaction of an application in a version; None where there is none."""
+        # Every look reads the log's files again, 40 ms on S3, and a write looks twice.
+        version, seen = self._transactions
+        if version != table.version():
+            version, seen = self._transactions = (table.version(), {})
+        if app not in seen:
+            with self._translated("read"):
+                seen[app] = table.transaction_version(app)
+        return seen[app]
 
     def at(self, version: int | None) -> DeltaTable:
         """A version; the newest unless given.
@@ -150,9 +167,11 @@ class DeltaLog:
         """
         missing = columns.missing_from(self.columns(table))
         if missing:
-            with self._translated("add columns to"):
-                table.alter.add_columns([columns.delta_field(name) for name in missing])
-            self.latest()
+            try:
+                with self._translated("add columns to"):
+                    table.alter.add_columns([columns.delta_field(name) for name in missing])
+            finally:
+                self.latest()
 
     def commit(
         self,
@@ -199,6 +218,7 @@ class DeltaLog:
             # An answer lost on the way makes the client try again and meet its own commit.
             version = self.find_commit(commit_id, since)
             if version is None:
+                self.latest()
                 raise
             return version
         version = self.find_commit(commit_id, since)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import polars as pl
@@ -14,7 +15,9 @@ from featurestore.config import Config, LakeConfig
 from featurestore.errors import LakeError
 from featurestore.ingestion.lake import Lake, open_lake
 from featurestore.ingestion.lake_table import LakeTable
+from featurestore.ingestion.object_storage import ObjectStorage
 from featurestore.time import EVENT_TIME, SystemClock
+from tests.lake.conftest import MovedClock
 from tests.lake.rows import SCHEMA, at, rows, values, values_of
 
 
@@ -141,7 +144,7 @@ def test_a_column_of_nulls_without_type_fits_a_known_column_only(table: LakeTabl
 
 
 def test_an_error_in_the_middle_of_the_data_leaves_nothing(table: LakeTable, lake: Lake) -> None:
-    def broken() -> object:
+    def broken() -> Iterator[pa.RecordBatch]:
         yield from rows(("a", 1, 1)).to_batches()
         raise OSError("the disk went away")
 
@@ -193,13 +196,13 @@ def test_a_write_of_which_a_part_landed_before_is_refused(table: LakeTable) -> N
 
 
 def test_transactions_outlive_checkpoints_and_vacuum(table: LakeTable) -> None:
-    for number in range(25):  # a checkpoint is written every 20 versions
+    for number in range(21):  # a checkpoint is written every 20 versions
         table.append(rows(("a", number, number)), transactions={f"file-{number}": 1})
     table.compact()
     table.vacuum(0)
     fresh = LakeTable(table._storage, "events", "flights", SystemClock())
-    assert all(fresh.has_transaction(f"file-{number}", 1) for number in range(25))
-    assert values(fresh) == list(range(25))
+    assert all(fresh.has_transaction(f"file-{number}", 1) for number in range(21))
+    assert values(fresh) == list(range(21))
 
 
 def test_overwrite_replaces_rows_and_columns_and_keeps_the_past(table: LakeTable) -> None:
@@ -274,6 +277,33 @@ def test_vacuum_ends_old_versions_but_those_to_keep(table: LakeTable) -> None:
     assert values(table, kept) == [0, 1]
     assert len(table.vacuum(0)) == 1
     assert values(table) == [1]
+
+
+def test_vacuum_leaves_files_that_went_lately(table: LakeTable, storage: ObjectStorage) -> None:
+    table.append(rows(("a", 0, 0), ("b", 1, 1)))
+    went = table.files()
+    table.delete("value = 0")
+    assert table.vacuum() == []
+    assert LakeTable(storage, "events", "flights", MovedClock(hours=167)).vacuum() == []
+    assert LakeTable(storage, "events", "flights", MovedClock(hours=169)).vacuum() == went
+    assert table.vacuum(0) == []
+
+
+def test_vacuum_leaves_the_files_of_a_write_that_is_under_way(
+    table: LakeTable, storage: ObjectStorage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featurestore.ingestion.parts.PART_ROWS", 5)
+
+    def slowly() -> Iterator[pa.RecordBatch]:
+        yield from rows(*[("a", n, n) for n in range(5)]).to_batches()
+        assert len([found for found in storage.list(table.folder) if found.key.endswith(".parquet")]) == 2
+        assert table.vacuum(0) == []
+        assert table.sweep() == []
+        yield from rows(*[("a", n, n) for n in range(5, 10)]).to_batches()
+
+    table.append(rows(("a", 10, 10)))
+    table.append(slowly())
+    assert values(table) == list(range(11))
 
 
 def test_a_lake_lists_the_tables_that_exist(lake: Lake) -> None:
