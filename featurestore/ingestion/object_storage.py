@@ -145,6 +145,14 @@ class ObjectStorage:
         with self._translated(f"read {self.uri(key)}"):
             return bytes(obstore.get(self.store, key).bytes())
 
+    def find(self, key: str) -> bytes | None:
+        """The whole object; None where there is none."""
+        with self._translated(f"read {self.uri(key)}"):
+            try:
+                return bytes(obstore.get(self.store, key).bytes())
+            except FileNotFoundError:
+                return None
+
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """``length`` bytes from ``start``; fewer where the object ends."""
         if length <= 0:
