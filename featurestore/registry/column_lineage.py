@@ -40,7 +40,7 @@ def view_needs(view: FeatureView, source: EventSource | None, schema: pa.Schema 
         raise UnknownNeedsError(f"source {view.source} is not defined")
     rows = _row_needs(view, source, schema)
     if view.aggregations:
-        return _aggregated(view, source, rows)
+        return _aggregated(view, rows)
     named = feature_names(view)
     if rows is None:
         if named is None:
@@ -51,8 +51,8 @@ def view_needs(view: FeatureView, source: EventSource | None, schema: pa.Schema 
     return {name: rows[name] for name in names if name in rows}
 
 
-def _aggregated(view: FeatureView, source: EventSource, rows: Needs | None) -> Needs:
-    """Of windows: what is aggregated, what selects and orders events, and the event time that places them."""
+def _aggregated(view: FeatureView, rows: Needs | None) -> Needs:
+    """Of windows: what is aggregated, and what selects and orders events."""
 
     def needs_of(columns: Iterable[str | None]) -> frozenset[str]:
         found = {c for c in columns if c is not None}
@@ -60,8 +60,7 @@ def _aggregated(view: FeatureView, source: EventSource, rows: Needs | None) -> N
 
     needs: dict[str, frozenset[str]] = {}
     for aggregation in view.aggregations:
-        columns = [*_aggregation_columns(aggregation), source.event_time]
-        needs |= dict.fromkeys(aggregation_names(aggregation), needs_of(columns))
+        needs |= dict.fromkeys(aggregation_names(aggregation), needs_of(_aggregation_columns(aggregation)))
     for name, expression in view.derived:
         needs[name] = frozenset(column for root in _roots(expression) for column in needs.get(root, frozenset()))
     return needs

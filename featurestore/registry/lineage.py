@@ -2,7 +2,8 @@
 
 Nodes are written ``kind:name``: ``column:flights.arr_delay``, ``feature:plane_delays.delay_hours``,
 ``request:request_features.sched_dep``, ``service:delay_model``. An edge says that the value, or whether there is one, may
-depend: what a filter, a join or a grouping reads counts.
+depend: what a filter, a join or a grouping reads counts. The join keys and the event time, by which every feature is looked up,
+are listed only where a transform computes with them.
 
 How a view's columns are found out:
 
