@@ -5,9 +5,10 @@ Shared by historical retrieval and online look-ups, so that one request cannot m
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias, TypeVar
 
 from featurestore.errors import NotFoundError, RetrievalError, did_you_mean
 from featurestore.registry.definitions import (
@@ -25,6 +26,8 @@ ViewFields: TypeAlias = Callable[[FeatureView], Sequence[Field]]
 """All features of a view, typed."""
 OnDemandFields: TypeAlias = Callable[[OnDemandFeatureView, Sequence[Field]], Sequence[Field]]
 """All features of an on-demand view, typed, given the columns that its function gets."""
+
+_REFERENCE: Final = re.compile(r"(?:(\w+)=)?(\w+)(?:\(([^()]*=[^()]*)\))?(?::(.+))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,13 +146,13 @@ def references_of(definitions: Definitions, features: Any) -> tuple[FeatureRefer
     if isinstance(features, FeatureService):
         return features.features
     if isinstance(features, str):
-        view, _, feature = features.partition(":")
-        if not feature and view in definitions.services:
-            return definitions.services[view].features
-        if view not in definitions.views and view not in definitions.on_demand_views:
+        if features in definitions.services:
+            return definitions.services[features].features
+        reference = parse_reference(features)
+        if reference.view not in definitions.views and reference.view not in definitions.on_demand_views:
             known = [*definitions.services, *definitions.views, *definitions.on_demand_views]
-            raise NotFoundError("feature service or view", view, known)
-        return (as_reference(features),)
+            raise NotFoundError("feature service or view", reference.view, known)
+        return (reference,)
     if isinstance(features, Sequence):
         if not features:
             raise RetrievalError(
@@ -157,6 +160,37 @@ def references_of(definitions: Definitions, features: Any) -> tuple[FeatureRefer
             )
         return tuple(reference for item in features for reference in references_of(definitions, item))
     return (as_reference(features),)
+
+
+def reference_text(reference: FeatureReference) -> str:
+    """A reference as a text that :func:`references_of` reads back.
+
+    >>> reference_text(FeatureReference("weather", ("wind", "visib"), "at_dest", (("origin", "dest"),)))
+    'at_dest=weather(origin=dest):wind,visib'
+    """
+    alias = f"{reference.alias}=" if reference.alias else ""
+    keys = ",".join(f"{key}={column}" for key, column in reference.join_key_map)
+    features = f":{','.join(reference.features)}" if reference.features else ""
+    return f"{alias}{reference.view}{f'({keys})' if keys else ''}{features}"
+
+
+def parse_reference(text: str) -> FeatureReference:
+    """The reference of a text: ``view``, ``view:feature``, ``view:one,two``, with join keys as in ``alias=view(key=column):feature``.
+
+    >>> parse_reference("weather:wind")
+    FeatureReference(view='weather', features=('wind',), alias=None, join_key_map=())
+    """
+    match = _REFERENCE.fullmatch(text)
+    if match is None:
+        raise RetrievalError(
+            f"no feature reference: {text!r}", hint='write "view", "view:feature" or "alias=view(key=column):feature"'
+        )
+    alias, view, keys, features = match.groups()
+    pairs = [pair.partition("=")[::2] for pair in keys.split(",")] if keys else []
+    return FeatureReference(view, tuple(features.split(",")) if features else None, alias, tuple(sorted(pairs)))
+
+
+_Owner = TypeVar("_Owner", ViewLookup, OnDemandCall)
 
 
 class _Request:
@@ -233,12 +267,12 @@ class _Request:
                 hint='tell them apart: sources=[view.with_join_keys({}, alias="other")] names them other__feature',
             )
 
-    def _same(self, new: Any, matches: Callable[[Any], bool]) -> Any:
+    def _same(self, new: _Owner, matches: Callable[[_Owner], bool]) -> _Owner:
         """The owner of that name that is there already, or the new one."""
         other = self._owners.get(new.name)
         if other is None:
             return new
-        if type(other) is not type(new) or not matches(other):
+        if not isinstance(other, type(new)) or not matches(other):
             raise RetrievalError(
                 f"{new.name!r} stands for two different look-ups in one request",
                 hint=f'give one of them an alias: view.with_join_keys(..., alias="other_{new.name}")',

@@ -14,9 +14,7 @@ INSTANT = pl.Datetime("us", "UTC")
 
 def polars_type(data_type: DataType) -> pl.DataType:
     """The Polars type that holds every value of a type exactly."""
-    frame = pl.from_arrow(pa.schema([("column", to_arrow(data_type))]).empty_table())
-    assert isinstance(frame, pl.DataFrame)
-    return frame.schema["column"]
+    return pl.DataFrame(pa.schema([("column", to_arrow(data_type))]).empty_table()).schema["column"]
 
 
 def type_of(dtype: pl.DataType, column: str) -> DataType:

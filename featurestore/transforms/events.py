@@ -229,7 +229,7 @@ def _plain(ldf: Any) -> pl.LazyFrame:
     return pl.LazyFrame._from_pyldf(ldf)
 
 
-def _wrap(cls: type[Events], frame: pl.LazyFrame) -> Any:
+def _wrap(cls: type[Events], frame: pl.LazyFrame) -> Events:
     events = cls.__new__(cls)
     events._ldf = frame._ldf
     return events

@@ -38,6 +38,7 @@ def run_sql(query: str, source: str, events: pl.LazyFrame) -> tuple[pl.LazyFrame
     """
     carried = with_hidden(query, source)
     with duckdb.connect() as connection:
+        connection.execute("SET python_enable_replacements = false")
         connection.execute("SET TimeZone = 'UTC'")
         connection.register(source, events.collect(engine="streaming").to_arrow())
         try:
@@ -58,8 +59,8 @@ def run_sql(query: str, source: str, events: pl.LazyFrame) -> tuple[pl.LazyFrame
 def with_hidden(query: str, source: str) -> str | None:
     """The query with the hidden columns in its output, where it answers row by row; None where it mixes rows.
 
-    >>> with_hidden("SELECT k, at, v + 1 AS w FROM s WHERE v > 0", "s")
-    'SELECT k, at, v + 1 AS w, __arrival_time, __sequence FROM s WHERE v > 0'
+    >>> with_hidden("SELECT k, t, v + 1 AS w FROM s WHERE v > 0", "s")
+    'SELECT k, t, v + 1 AS w, __arrival_time, __sequence FROM s WHERE v > 0'
     >>> with_hidden("SELECT k, max(at) AS at FROM s GROUP BY k", "s") is None
     True
     """
@@ -81,4 +82,4 @@ def with_hidden(query: str, source: str) -> str | None:
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> pl.LazyFrame:
-    return pl.DataFrame(connection.execute(query).to_arrow_table()).lazy()
+    return pl.DataFrame(connection.sql(query).to_arrow_table()).lazy()
