@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from featurestore.ingestion.lake import Lake
     from featurestore.materialize import MaterializeReport, PushReport
     from featurestore.offline import HistoricalJob
-    from featurestore.online import OnlineResponse, OnlineStore
+    from featurestore.online import OnlineReader, OnlineResponse, OnlineStore
     from featurestore.registry.catalog import Catalog, Revision
     from featurestore.registry.lineage import Lineage
     from featurestore.registry.plan import Plan
@@ -88,6 +88,13 @@ class FeatureStore:
         from featurestore.online import open_online_store
 
         return open_online_store(self.config)
+
+    @cached_property
+    def online_reader(self) -> OnlineReader:
+        """What answers online requests; it keeps the plans that it made."""
+        from featurestore.online import OnlineReader
+
+        return OnlineReader(self)
 
     @property
     def written(self) -> Definitions:
@@ -293,6 +300,7 @@ class FeatureStore:
 
     def close(self) -> None:
         """Let go of connections. The store opens them again when used."""
+        self.__dict__.pop("online_reader", None)
         for part in ("online", "lake", "catalog"):
             opened = self.__dict__.pop(part, None)
             if opened is not None:

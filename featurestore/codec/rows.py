@@ -98,7 +98,11 @@ class RowCodec:
         for i, (values, nulls) in zip(wanted, raw, strict=True):
             python = self.columns[i].python
             if python is not None:
-                values = [None if n else python(v) for v, n in zip(values, nulls, strict=True)] if nulls else list(map(python, values))
+                values = (
+                    [None if n else python(v) for v, n in zip(values, nulls, strict=True)]
+                    if nulls
+                    else list(map(python, values))
+                )
             elif nulls:
                 values = [None if n else v for v, n in zip(values, nulls, strict=True)]
             lists.append(values)
@@ -108,7 +112,9 @@ class RowCodec:
         width = self._record.itemsize
         heads = b"".join([row[:width] for row in rows] if self._variable else rows)
         if len(heads) != width * len(rows):
-            raise OnlineStoreError(f"a packed row is not {width} bytes long", hint="the online store holds rows of another writer")
+            raise OnlineStoreError(
+                f"a packed row is not {width} bytes long", hint="the online store holds rows of another writer"
+            )
         return np.frombuffer(heads, dtype=self._record)
 
     def _nulls(self, records: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -134,7 +140,9 @@ class RowCodec:
         try:
             unpacked = [unpack(row, at) for row in rows]
         except struct.error:
-            raise OnlineStoreError(f"a packed row is not {width} bytes long", hint="it was cut, or another writer made it") from None
+            raise OnlineStoreError(
+                f"a packed row is not {width} bytes long", hint="it was cut, or another writer made it"
+            ) from None
         bits = [int.from_bytes(row[HEADER.size : HEADER.size + bitmap], "little") for row in rows]
         union = 0
         for b in bits:

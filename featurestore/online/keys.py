@@ -95,7 +95,8 @@ def _encoded(key: Field, name: str, encode: Callable[[Any], str], values: Sequen
             encoded.append(None if value is None else encode(value))
         except (TypeError, ValueError, OverflowError):
             raise RequestError(
-                f"entity {row}: {name!r} is {value!r}, not {key.type!r}", hint=f"send {name!r} as {_EXAMPLES.get(key.type, 'a number')}"
+                f"entity {row}: {name!r} is {value!r}, not {key.type!r}",
+                hint=f"send {name!r} as {_EXAMPLES.get(key.type, 'a number')}",
             ) from None
     return encoded
 

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any, Final
 
 from featurestore.codec import ORDER_START
 from featurestore.codec.header import BIAS
-from featurestore.errors import OnlineStoreError, RequestError, did_you_mean
+from featurestore.errors import NotFoundError, OnlineStoreError, RequestError, RetrievalError
 from featurestore.features import OnDemandCall, references_of
 from featurestore.online.keys import generation_key
 from featurestore.online.plan import OnlinePlan, RowGroup, ViewRead, make_plan
 from featurestore.online.request import entity_columns, request_columns
 from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, Column, OnlineResponse, Status
 from featurestore.registry import types as t
-from featurestore.registry.records import Field
 from featurestore.time import to_micros
 
 if TYPE_CHECKING:
@@ -40,22 +39,20 @@ class OnlineReader:
         timer: seconds of a clock that never goes back.
     """
 
-    def __init__(
-        self, project: Project, *, refresh_seconds: float = 0.0, timer: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, project: Project, *, refresh_seconds: float = 0.0, timer: Callable[[], float] = time.monotonic) -> None:
         self._project = project
         self._refresh_seconds = refresh_seconds
         self._timer = timer
         self._known: _Known | None = None
 
-    def read(
-        self, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
-    ) -> OnlineResponse:
+    def read(self, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False) -> OnlineResponse:
         """See :func:`get_online_features`."""
         store = self._project.online
         known = self._current()
         for _ in range(_ATTEMPTS):
-            lookup = _Lookup(self._plan(known, features, full_feature_names=full_feature_names), entities, request, known.token_key)
+            lookup = _Lookup(
+                self._plan(known, features, full_feature_names=full_feature_names), entities, request, known.token_key
+            )
             token, *rows = store.read(lookup.keys)
             if token == known.token:
                 try:
@@ -72,7 +69,9 @@ class OnlineReader:
         store = self._project.online
         known = self._current()
         for _ in range(_ATTEMPTS):
-            lookup = _Lookup(self._plan(known, features, full_feature_names=full_feature_names), entities, request, known.token_key)
+            lookup = _Lookup(
+                self._plan(known, features, full_feature_names=full_feature_names), entities, request, known.token_key
+            )
             token, *rows = await store.aread(lookup.keys)
             if token == known.token:
                 try:
@@ -112,7 +111,7 @@ class OnlineReader:
         return known
 
     def _plan(self, known: _Known, features: Any, *, full_feature_names: bool) -> OnlinePlan:
-        key = (features if isinstance(features, str) else _reference_key(known.definitions, features), full_feature_names)
+        key = (_plan_key(known.definitions, features), full_feature_names)
         plan = known.plans.get(key)
         if plan is None:
             plan = make_plan(self._project.catalog, known.definitions, features, full_feature_names=full_feature_names)
@@ -171,13 +170,11 @@ def _restless() -> OnlineStoreError:
     )
 
 
-def _reference_key(definitions: Definitions, features: Any) -> Any:
-    return tuple(features) if isinstance(features, list) and all(isinstance(f, str) for f in features) else _references(definitions, features)
-
-
-def _references(definitions: Definitions, features: Any) -> Any:
-    from featurestore.errors import NotFoundError, RetrievalError
-
+def _plan_key(definitions: Definitions, features: Any) -> Any:
+    if isinstance(features, str):
+        return features
+    if isinstance(features, list | tuple) and all(isinstance(feature, str) for feature in features):
+        return tuple(features)
     try:
         return references_of(definitions, features)
     except (NotFoundError, RetrievalError) as error:
@@ -217,22 +214,18 @@ class _Lookup:
 
 def _view_columns(read: ViewRead, rows: Sequence[bytes | None], count: int, now: int) -> dict[str, Column]:
     columns: dict[str, Column] = {}
-    seen: tuple[list[Status], list[int | None]] | None = None
+    entity: tuple[list[Status], list[int | None]] | None = None
     for n, group in enumerate(read.groups):
         part = rows[n * count : (n + 1) * count]
         statuses, times = _row_statuses(part, read.ttl, now)
-        if read.groups[0] is group:
-            seen = statuses, times
-        elif seen is not None:
-            # A feature without a row of its own was null whenever the entity was seen.
-            statuses, times = _feature_statuses(statuses, times, *seen)
+        if entity is None:
+            entity = statuses, times
+        else:
+            statuses, times = _feature_statuses(statuses, times, *entity)
         columns |= _group_columns(read, group, part, statuses, times)
-    nothing: list[Any] = [None] * count
-    absent: list[Status] = seen[0] if seen and not read.lookup.view.last_non_null else [NOT_FOUND] * count
-    absent = [NULL if status == PRESENT else status for status in absent]
     for field in read.lookup.features:
-        if field.name not in columns:
-            columns[field.name] = Column(field, nothing, absent, seen[1] if seen else nothing)
+        if field.name not in columns:  # the version that is served does not have it
+            columns[field.name] = Column(field, [None] * count, [NOT_FOUND] * count, [None] * count)
     return columns
 
 
@@ -253,15 +246,14 @@ def _row_statuses(rows: Sequence[bytes | None], ttl: int | None, now: int) -> tu
 
 
 def _feature_statuses(
-    statuses: list[Status], times: list[int | None], seen: list[Status], seen_times: list[int | None]
+    statuses: list[Status], times: list[int | None], entity: list[Status], entity_times: list[int | None]
 ) -> tuple[list[Status], list[int | None]]:
-    """Of ``last_non_null`` features: null where only other features of the entity are recent enough."""
+    """Of a ``last_non_null`` feature: without a value of its own it is null where the entity was seen recently enough."""
     made: list[Status] = []
     when: list[int | None] = []
-    for status, time, entity, entity_time in zip(statuses, times, seen, seen_times, strict=True):
-        take = status == PRESENT or entity != PRESENT
-        made.append((status if status == PRESENT else entity) if take else NULL)
-        when.append(time if status == PRESENT else entity_time)
+    for own, time, seen, seen_time in zip(statuses, times, entity, entity_times, strict=True):
+        made.append(PRESENT if own == PRESENT else NULL if seen == PRESENT else seen)
+        when.append(time if own == PRESENT else seen_time)
     return made, when
 
 
@@ -280,7 +272,9 @@ def _group_columns(
                 values[i] = value
         own = statuses
         if None in found:
-            own = [NULL if value is None and status == PRESENT else status for value, status in zip(values, statuses, strict=True)]
+            own = [
+                NULL if value is None and status == PRESENT else status for value, status in zip(values, statuses, strict=True)
+            ]
         columns[name] = Column(read.fields[name], values, own, times)
     return columns
 

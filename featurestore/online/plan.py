@@ -79,9 +79,7 @@ def make_plan(catalog: Catalog, definitions: Definitions, features: Any, *, full
     return OnlinePlan(reads, resolved.on_demand, resolved.request_fields, resolved.key_fields, resolved.outputs)
 
 
-def _fields_of(
-    catalog: Catalog, definitions: Definitions, view: FeatureView, served: ServedVersion | None
-) -> Sequence[Field]:
+def _fields_of(catalog: Catalog, definitions: Definitions, view: FeatureView, served: ServedVersion | None) -> Sequence[Field]:
     if served is not None and served.version == version_of(view):
         return served.fields
     schema = catalog.source_schema(view.source)

@@ -105,9 +105,7 @@ class ClusterOnlineStore:
         for node in self._call(lambda client: client.get_primaries()):
             cursor = 0
             while True:
-                cursor, keys = self._call(
-                    lambda client, node=node, at=cursor: _scan_node(client, node, at, prefix + b"*")
-                )
+                cursor, keys = self._call(lambda client, node=node, at=cursor: _scan_node(client, node, at, prefix + b"*"))
                 if keys:
                     yield keys
                 if cursor == 0:

@@ -23,7 +23,9 @@ def translated(where: str) -> Iterator[None]:
     try:
         yield
     except redis_exceptions.AuthenticationError as error:
-        raise OnlineStoreError(f"the online store at {where} refuses the login: {error}", hint="check user and password") from error
+        raise OnlineStoreError(
+            f"the online store at {where} refuses the login: {error}", hint="check user and password"
+        ) from error
     except UNAVAILABLE as error:
         raise OnlineStoreUnavailableError(
             f"the online store at {where} does not answer: {error}", hint="is it running? see `featurestore doctor`"

@@ -93,9 +93,7 @@ class RedisOnlineStore:
         """See :class:`OnlineStore`."""
         cursor = 0
         while True:
-            cursor, keys = self._call(
-                lambda client, at=cursor: client.scan(at, match=prefix + b"*", count=_SCAN_BATCH)
-            )
+            cursor, keys = self._call(lambda client, at=cursor: client.scan(at, match=prefix + b"*", count=_SCAN_BATCH))
             if keys:
                 yield keys
             if cursor == 0:

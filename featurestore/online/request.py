@@ -23,7 +23,8 @@ def entity_columns(entities: Any, key_fields: Sequence[Field]) -> tuple[Mapping[
         if field.name not in columns:
             near = did_you_mean(field.name, columns)
             raise RequestError(
-                f"entities lack the join key {field.name!r}", hint=near if near and near.startswith("did") else f"send {field.name!r} for each entity"
+                f"entities lack the join key {field.name!r}",
+                hint=near if near and near.startswith("did") else f"send {field.name!r} for each entity",
             )
     return columns, count
 
@@ -40,13 +41,16 @@ def request_columns(
         return {}
     given, length = _columns("request", request, [f.name for f in fields]) if request is not None else ({}, count)
     if length != count and given:
-        raise RequestError(f"request has {length} rows for {count} entities", hint="send one request row for each entity, in order")
+        raise RequestError(
+            f"request has {length} rows for {count} entities", hint="send one request row for each entity, in order"
+        )
     made = {}
     for field in fields:
         values = given.get(field.name, entities.get(field.name))
         if values is None:
             raise RequestError(
-                f"the request lacks {field.name!r} ({field.type!r})", hint=f'request={{"{field.name}": [...]}}, one for each entity'
+                f"the request lacks {field.name!r} ({field.type!r})",
+                hint=f'request={{"{field.name}": [...]}}, one for each entity',
             )
         made[field.name] = _typed(field, values)
     return made
@@ -54,6 +58,10 @@ def request_columns(
 
 def _columns(what: str, given: Any, wanted: Sequence[str]) -> tuple[Mapping[str, Sequence[Any]], int]:
     if isinstance(given, Mapping):
+        given = {
+            name: values.tolist() if hasattr(values, "tolist") else values for name, values in given.items()
+        }  # NumPy, pandas
+        given = {name: values.to_list() if hasattr(values, "to_list") else values for name, values in given.items()}  # Polars
         for name, values in given.items():
             if isinstance(values, str | bytes) or not isinstance(values, Sequence):
                 raise RequestError(f"{what}: {name!r} is {values!r}, not a list", hint=f'write {{"{name}": [{values!r}]}}')
@@ -66,7 +74,9 @@ def _columns(what: str, given: Any, wanted: Sequence[str]) -> tuple[Mapping[str,
         rows = list(given)
         for i, row in enumerate(rows):
             if not isinstance(row, Mapping):
-                raise RequestError(f"{what}: row {i} is {row!r}, not a mapping", hint=f'write [{{"{(*wanted, "key")[0]}": ...}}]')
+                raise RequestError(
+                    f"{what}: row {i} is {row!r}, not a mapping", hint=f'write [{{"{(*wanted, "key")[0]}": ...}}]'
+                )
             for name in wanted:
                 if name not in row and name in rows[0]:
                     raise RequestError(f"{what}: row {i} lacks {name!r}", hint=f"rows have {', '.join(map(repr, rows[0]))}")
@@ -83,5 +93,7 @@ def _typed(field: Field, values: Sequence[Any]) -> Column:
         plain = [None if v is None else convert(v) for v in values] if convert else values
         exact = pa.array(plain, t.to_arrow(field.type)).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError, OverflowError) as error:
-        raise RequestError(f"request column {field.name!r} is not {field.type!r}: {error}", hint="send values of that type") from None
+        raise RequestError(
+            f"request column {field.name!r} is not {field.type!r}: {error}", hint="send values of that type"
+        ) from None
     return Column(field, exact, [NULL if v is None else PRESENT for v in exact], [None] * len(exact))

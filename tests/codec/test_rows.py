@@ -23,7 +23,9 @@ from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 MICROS = st.integers(-(2**63), 2**63 - 1)
 INSTANTS = st.datetimes(datetime(1, 1, 2), datetime(9999, 12, 30), timezones=st.just(UTC))  # noqa: DTZ001
 FLOATS = {t.Float16: 16, t.Float32: 32, t.Float64: 64}
-INTEGERS = {getattr(t, f"{u}Int{w}"): (0 if u else -(2 ** (w - 1)), 2 ** (w - (not u)) - 1) for u in ("U", "") for w in (8, 16, 32, 64)}
+INTEGERS = {
+    getattr(t, f"{u}Int{w}"): (0 if u else -(2 ** (w - 1)), 2 ** (w - (not u)) - 1) for u in ("U", "") for w in (8, 16, 32, 64)
+}
 PRIMITIVES = st.sampled_from(list(t.PRIMITIVES.values()))
 NUMBERS = st.sampled_from([*FLOATS, *INTEGERS])
 FLAT = (
@@ -114,7 +116,9 @@ def test_every_type_comes_back_unchanged(case: Any) -> None:
     lists = codec.decode_lists(rows, names)
     assert bits(lists) == bits(columns)
     oldest = -(2**63)
-    assert [decode_order(row) for row in rows] == [(e, oldest if a is None else a, oldest if s is None else s) for e, a, s in orders]
+    assert [decode_order(row) for row in rows] == [
+        (e, oldest if a is None else a, oldest if s is None else s) for e, a, s in orders
+    ]
 
 
 @settings(max_examples=100, deadline=None)

@@ -75,7 +75,9 @@ def test_before_the_epoch_is_older_than_after(store: OnlineStore) -> None:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     writes=st.lists(
-        st.tuples(st.sampled_from([b"{a}1", b"{a}2", b"b"]), *[st.sampled_from([-(2**63), -256, -1, 0, 1, 255, 2**53, 2**53 + 1])] * 3),
+        st.tuples(
+            st.sampled_from([b"{a}1", b"{a}2", b"b"]), *[st.sampled_from([-(2**63), -256, -1, 0, 1, 255, 2**53, 2**53 + 1])] * 3
+        ),
         min_size=1,
         max_size=12,
     ),

@@ -58,7 +58,19 @@ def _start(folder: Path, *options: str) -> ValkeyServer:
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     path = folder / "socket"
-    arguments = ["--bind", "127.0.0.1", "--port", str(port), "--unixsocket", str(path), "--dir", str(folder), "--save", "", *options]
+    arguments = [
+        "--bind",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--unixsocket",
+        str(path),
+        "--dir",
+        str(folder),
+        "--save",
+        "",
+        *options,
+    ]
     with (folder / "log").open("ab") as log:
         process = subprocess.Popen(
             [str(get_binary_path()), *arguments], stdout=log, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=_die_with_parent
