@@ -147,7 +147,8 @@ def _leakage(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[
         aucs[column] = {"point in time": area_under_curve(then, late), "leaky": area_under_curve(leaked, late)}
     summary.facts["auc"] = aucs
     summary.facts["labels"] = labels.height
-    lines = [f"{labels.height:,} flights, {late.mean():.1%} of them late; each is asked about two hours before its schedule"]  # type: ignore[str-format]
+    share = int(late.sum()) / labels.height
+    lines = [f"{labels.height:,} flights, {share:.1%} of them late; each is asked about two hours before its schedule"]
     lines += [
         f"AUC of {name:<17} {auc['point in time']:.3f} as it was known, {auc['leaky']:.3f} with the future leaked in"
         for name, auc in aucs.items()
@@ -200,7 +201,7 @@ def _serve(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[st
         took = (time.perf_counter() - started) * 1000
         repeats = 200
         started = time.perf_counter()
-        for _ in range(repeats):
+        for _repeat in range(repeats):
             _post(f"{url}/v1/online-features", body)
         each = (time.perf_counter() - started) * 1000 / repeats
     served = {name: column[0] for name, column in answer["features"].items()}
@@ -218,7 +219,7 @@ def area_under_curve(score: pl.Series, label: pl.Series) -> float:
 
     rows = pl.DataFrame({"score": score.cast(pl.Float64), "label": label}).drop_nulls()
     ranks = rows.with_columns(rank=pl.col("score").rank("average"))
-    positives = rows["label"].sum()
+    positives = int(rows["label"].sum())
     negatives = rows.height - positives
     if not positives or not negatives:
         return float("nan")

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from featurestore.errors import TrainingSetError
 from featurestore.training.content_hash import TableHash, content_hash, plain_type
-from featurestore.training.dataset import TrainingSet, manifest_key, versions_of
+from featurestore.training.dataset import TrainingSet, manifest_key, open_dataset, versions_of
 from featurestore.training.manifest import SEMANTICS_VERSION, Manifest, Shard, schema_text
 from featurestore.training.splits import Split, make_split
 
@@ -50,6 +50,8 @@ def create_dataset(
 ) -> TrainingSet:
     """Compute the features of labels and keep them as the next version of a training set.
 
+    Where the newest version was made of the same labels, definitions, lake versions and split, it is returned instead.
+
     Args:
         name: of the training set; its versions count from 1.
         labels, features, as_known, full_feature_names, join_key_map, engine: as for ``get_historical_features``.
@@ -68,7 +70,37 @@ def create_dataset(
     rule = make_split(split, by=by, seed=seed, embargo=embargo)
     options = {"as_known": as_known, "full_feature_names": full_feature_names, "join_key_map": dict(join_key_map or {})}
     job = get_historical_features(project, labels, features, engine=engine, versions=None, **options)
+    newest = max(versions_of(project.lake.storage, name), default=0)
+    if newest:
+        existing = open_dataset(project, name, newest)
+        if _made_of(existing.manifest) == _inputs(job, rule, options, content_hash(job.labels.to_arrow())):
+            return existing
     return export(project, name, job, rule, options, rows_per_shard=rows_per_shard, tags=dict(tags or {}))
+
+
+def _inputs(job: HistoricalJob, split: Split, options: Mapping[str, Any], label_digest: str) -> tuple[Any, ...]:
+    """All that decides the content of a training set."""
+    return (
+        tuple(job.features),
+        dict(options),
+        dict(job.definition_versions),
+        dict(job.versions),
+        SEMANTICS_VERSION,
+        split,
+        label_digest,
+    )
+
+
+def _made_of(m: Manifest) -> tuple[Any, ...]:
+    return (
+        m.features,
+        dict(m.options),
+        dict(m.definition_versions),
+        dict(m.lake_versions),
+        m.semantics_version,
+        m.split,
+        m.label_digest,
+    )
 
 
 def export(
@@ -241,7 +273,7 @@ class _PartWriter:
         with self._path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = self._path.stat().st_size
-        self._storage.upload(key, self._path)
+        self._storage.put(key, self._path)
         self._shards.append(Shard(self._part, key, self._rows, size, digest))
         self._path.unlink()
         self._writer, self._rows = None, 0

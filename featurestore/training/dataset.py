@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import obstore
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -93,7 +94,7 @@ class TrainingSet:
 
     def scan(self, part: str | None = None) -> pl.LazyFrame:
         """A part as a lazy Polars frame."""
-        return pl.scan_parquet(self.uris(part), storage_options=self._storage.polars_options())
+        return pl.scan_parquet(self.uris(part), storage_options=self._storage.storage_options)
 
     def to_polars(self, part: str | None = None) -> pl.DataFrame:
         """A part as a Polars frame."""
@@ -193,12 +194,9 @@ class TrainingSet:
     def _check_files(self) -> list[str]:
         problems = []
         for shard in self.manifest.shards:
-            try:
-                data = self._storage.get(shard.key)
-            except NotFoundError:
+            if not self._storage.exists(shard.key):
                 problems.append(f"{shard.key} is missing")
-                continue
-            if hashlib.sha256(data).hexdigest() != shard.sha256:
+            elif hashlib.sha256(self._storage.get(shard.key)).hexdigest() != shard.sha256:
                 problems.append(f"{shard.key} was changed after it was written")
         labels = pq.read_table(io.BytesIO(self._storage.get(self.manifest.label_key)))
         if content_hash(labels) != self.manifest.label_digest:
@@ -248,7 +246,12 @@ class _OpenShards:
     keys: tuple[str, ...]
 
     def __call__(self) -> Sequence[pq.ParquetFile]:
-        return [pq.ParquetFile(self.storage.open(key)) for key in self.keys]
+        return [pq.ParquetFile(self._file(key)) for key in self.keys]
+
+    def _file(self, key: str) -> Any:
+        if self.storage.is_local:
+            return self.storage.uri(key)
+        return pa.PythonFile(obstore.open_reader(self.storage.store, key), mode="r")
 
 
 class _AtRevision:
@@ -297,5 +300,5 @@ def list_datasets(project: Project) -> Sequence[TrainingSet]:
 
 
 def _manifests(storage: ObjectStorage, prefix: str) -> list[tuple[str, int]]:
-    matches = (_MANIFEST.fullmatch(key) for key in storage.list(prefix))
+    matches = (_MANIFEST.fullmatch(info.key) for info in storage.list(prefix))
     return sorted((m[1], int(m[2])) for m in matches if m)

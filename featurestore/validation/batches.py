@@ -218,7 +218,9 @@ def _reason(check: RowCheck, schema: pl.Schema) -> pl.Expr:
     found: list[pl.Expr] = []
     for name in check.columns:
         dtype = schema[name]
-        text = pl.lit("a value") if dtype.is_nested() or dtype == pl.Binary else pl.col(name).cast(pl.String).str.head(200)
+        text = pl.col(name).dt.to_string("iso") if dtype == pl.Duration else pl.col(name).cast(pl.String).str.head(200)
+        if dtype.is_nested() or dtype == pl.Binary:
+            text = pl.lit("a value")
         shown = pl.when(pl.col(name).is_null()).then(pl.lit("null")).otherwise(text)
         found.append(pl.concat_str(pl.lit(f"{name} is "), shown))
     return pl.concat_str(pl.concat_str(found, separator=", "), pl.lit(f", expected {check.wanted}"))

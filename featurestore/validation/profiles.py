@@ -152,11 +152,8 @@ def _metrics(columns: Columns, name: str) -> dict[str, pl.Expr]:
     value = columns.key(name)
     metrics["distinct"] = value.drop_nulls().n_unique()
     if kind == "category":
-        # The most frequent first, ties by value: sorted by value first, and the sort by count keeps that order.
-        counted = value.drop_nulls().cast(pl.String).sort().value_counts(name="times").struct.rename_fields(["value", "times"])
-        by_value = counted.sort_by(counted.struct.field("value"))
-        top = by_value.sort_by(by_value.struct.field("times"), descending=True, maintain_order=True)
-        return metrics | {"top": top.head(TOP_VALUES).implode()}
+        counted = value.drop_nulls().cast(pl.String).value_counts(name="times")
+        return metrics | {"top": counted.map_batches(_most_frequent, return_dtype=_COUNTED).implode()}
     line = number_line(columns, name)
     metrics |= {"minimum": value.min(), "maximum": value.max()}
     if kind == "number":
@@ -165,6 +162,16 @@ def _metrics(columns: Columns, name: str) -> dict[str, pl.Expr]:
     last = ordered.len().cast(pl.Int64) - 1
     ranks = pl.int_range(PERCENTILES).cast(pl.Float64) / (PERCENTILES - 1) * last
     return metrics | {"percentiles": ordered.gather(ranks.round().cast(pl.Int64).filter(last >= 0)).implode()}
+
+
+_COUNTED: Final = pl.Struct({"value": pl.String, "times": pl.UInt32})
+
+
+def _most_frequent(counted: pl.Series) -> pl.Series:
+    """The most frequent first, ties by value."""
+    frame = counted.struct.unnest()
+    named = frame.select(pl.nth(0).alias("value"), pl.nth(1).alias("times").cast(pl.UInt32))
+    return named.sort(["times", "value"], descending=[True, False]).head(TOP_VALUES).to_struct()
 
 
 def _profile(name: str, dtype: pl.DataType, rows: int, found: Mapping[str, Any]) -> ColumnProfile:
