@@ -7,7 +7,7 @@ With several workers each process writes its own files in ``PROMETHEUS_MULTIPROC
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,6 +16,8 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from featurestore.ingestion.report import IngestReport
 
 MULTIPROCESS_FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -74,10 +76,11 @@ class Metrics:
             child.inc(count)
         self.entities.observe(entities)
 
-    def count_rows(self, source: str, outcomes: Iterable[tuple[str, int]]) -> None:
+    def count_ingest(self, report: IngestReport) -> None:
         """Record what became of the rows of one ingestion or push."""
-        for outcome, rows in outcomes:
-            self.rows.labels(source, outcome).inc(rows)
+        outcomes = {"landed": report.landed, "quarantined": report.quarantined, "duplicate": report.duplicates}
+        for outcome, rows in outcomes.items():
+            self.rows.labels(report.source, outcome).inc(rows)
 
     def render(self) -> bytes:
         """All metrics of all workers, in the text form 0.0.4."""

@@ -10,7 +10,7 @@ import click
 
 from featurestore.api.wire import decode_column, decoder
 from featurestore.errors import DataTypeError, RequestError, did_you_mean
-from featurestore.registry.types import Bool, DataType, String
+from featurestore.registry.types import Bool, DataType, Decimal, String
 
 
 def parse_rows(texts: Iterable[str], types: Mapping[str, DataType]) -> list[dict[str, Any]]:
@@ -43,6 +43,8 @@ def parse_value(text: str, name: str, types: Mapping[str, DataType]) -> Any:
 
 
 def _json(text: str, data_type: DataType) -> Any:
+    if isinstance(data_type, Decimal):
+        return text
     try:
         value = json.loads(text)
     except json.JSONDecodeError:
@@ -51,12 +53,7 @@ def _json(text: str, data_type: DataType) -> Any:
         return text
     if data_type != Bool and isinstance(value, bool):
         raise DataTypeError(f"{text!r} is no {data_type!r}")
-    return value if decoder(data_type) is None or not isinstance(value, int) else _kept(text, value, data_type)
-
-
-def _kept(text: str, value: int, data_type: DataType) -> Any:
-    # A float takes an integer as it is; what is written as text on the wire (a decimal) keeps its text.
-    return text if repr(data_type).startswith("Decimal") else value
+    return value
 
 
 def _pairs(text: str) -> Sequence[tuple[str, str]]:

@@ -57,9 +57,9 @@ def _ingest(service: Service, source: str, upload: Upload, format: str | None, k
     files = [str(path) for path in upload.files]
     ingest = partial(service.store.ingest, source, files[0] if len(files) == 1 else files, format=format, idempotency_key=key)
     if key is None:
-        report = ingest().to_dict()
+        report = ingest()
     else:
         with claim(service.store.catalog, f"{source}/{key}", upload.digest):
-            report = ingest().to_dict()
-    service.metrics.count_rows(source, [(name, report[name]) for name in ("landed", "quarantined", "duplicates")])
-    return dict(report)
+            report = ingest()
+    service.metrics.count_ingest(report)
+    return report.to_dict()

@@ -50,9 +50,9 @@ async def push(
 
 def _push(service: Service, source: str, given: PushRequest | pa.Table, idempotency_key: str | None) -> Any:
     rows = given if isinstance(given, pa.Table) else typed_rows(service.store, source, given.table())
-    report = service.store.push(source, rows, idempotency_key=idempotency_key).to_dict()
-    service.metrics.count_rows(source, [(name, report[name]) for name in ("landed", "quarantined", "duplicates") if name in report])
-    return report
+    report = service.store.push(source, rows, idempotency_key=idempotency_key)
+    service.metrics.count_ingest(report.ingest)
+    return report.to_dict()
 
 
 def read_arrow(body: bytes) -> pa.Table:

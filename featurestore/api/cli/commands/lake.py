@@ -90,9 +90,9 @@ def compact(session: Session, table: str, kind: str) -> None:
 
 @command.command("vacuum")
 @_table_options
-@click.option("--retention-hours", type=click.FloatRange(0), default=168.0, show_default=True, help="Keep files younger than this.")
+@click.option("--retention-hours", type=click.IntRange(0), default=168, show_default=True, help="Keep files younger than this.")
 @pass_session
-def vacuum(session: Session, table: str, kind: str, retention_hours: float) -> None:
+def vacuum(session: Session, table: str, kind: str, retention_hours: int) -> None:
     """Delete files of TABLE that only versions older than the retention refer to; those can no longer be read."""
     removed = _open(session, kind, table).vacuum(retention_hours)
     session.output.answer(

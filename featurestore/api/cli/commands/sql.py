@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def command(session: Session, query: str, limit: int, out: Path | None) -> None:
     """
     import polars as pl
 
-    text = click.get_text_stream("stdin").read() if query == "-" else query
+    text = sys.stdin.read() if query == "-" else query
     frame = pl.DataFrame(session.store.sql(text))
     if out is not None:
         _write(frame, out)
