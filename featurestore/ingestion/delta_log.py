@@ -1,8 +1,8 @@
 """The log of one Delta table: its versions, and atomic commits to it.
 
 Appends may be rebased onto other writers' commits: they touch nothing that exists, and Delta checks their application
-transactions. Rewrites (delete, compact, overwrite) may not: the library does not notice that two writers removed the same
-file, so they are committed only onto the very version that they were computed from.
+transactions. Rewrites (delete, compact, overwrite) may not: the library does not notice that a compaction removed the same
+file, and would double or bring back rows, so they are committed only onto a version that they have seen.
 """
 
 from __future__ import annotations

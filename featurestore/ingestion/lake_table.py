@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from featurestore.errors import LakeError
 from featurestore.ingestion import leftovers, rewrites
 from featurestore.ingestion.delta_log import DeltaLog, commit_details, until_committed
+from featurestore.ingestion.part_statistics import overlapping
 from featurestore.ingestion.parts import PART_ROWS, PartWriter, as_batches
 from featurestore.ingestion.stored_types import Columns, restore
-from featurestore.time import EVENT_TIME, from_micros, to_micros
+from featurestore.time import EVENT_TIME, from_micros
 
 if TYPE_CHECKING:
     import polars as pl
@@ -118,7 +118,7 @@ class LakeTable:
         """
         found = self._files(version)
         if start is not None or end is not None:
-            found = found.filter(_overlaps(found, event_time, start, end))
+            found = found.filter(overlapping(found, event_time, start, end))
         return [self.file_uri(path) for path in found.column("path").to_pylist()]
 
     def added_files(self, since: int, until: int | None = None) -> list[str] | None:
@@ -379,26 +379,6 @@ class LakeTable:
     def file_uri(self, path: str) -> str:
         """Where a file is that the log names."""
         return path if "://" in path or path.startswith("/") else f"{self.uri}/{unquote(path)}"
-
-
-def _overlaps(files: pa.Table, column: str, start: datetime | None, end: datetime | None) -> pa.Array:
-    """Which files may hold a row in ``[start, end)``; without statistics a file may."""
-    keep = pa.array([True] * files.num_rows, pa.bool_())
-    low, high = f"min.{column}", f"max.{column}"
-    if low not in files.column_names or high not in files.column_names:
-        return keep
-    instant = pa.timestamp("us", tz="UTC")
-    if start is not None:
-        # Other writers cut a file's greatest instant to milliseconds, as Delta allows.
-        greatest = pc.add(files.column(high).cast(instant), pa.scalar(timedelta(milliseconds=1)))
-        keep = pc.and_(keep, pc.fill_null(pc.greater_equal(greatest, _utc(start)), True))
-    if end is not None:
-        keep = pc.and_(keep, pc.fill_null(pc.less(files.column(low).cast(instant), _utc(end)), True))
-    return keep
-
-
-def _utc(instant: datetime) -> pa.Scalar:
-    return pa.scalar(to_micros(instant), pa.timestamp("us", tz="UTC"))
 
 
 def _history_entry(entry: Mapping[str, Any]) -> HistoryEntry:

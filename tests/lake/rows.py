@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
+import pytest
 
 from featurestore.ingestion.lake_table import LakeTable
 from featurestore.time import EVENT_TIME
 
 SCHEMA = pa.schema([("key", pa.string()), (EVENT_TIME, pa.timestamp("us", tz="UTC")), ("value", pa.int64())])
+FOLDER_ONLY = pytest.mark.parametrize("settings", ["folder"], indirect=True)
+"""For tests of what happens before bytes reach a storage: S3 would only take their time."""
 DAY = datetime(2013, 1, 1, tzinfo=UTC)
 
 

@@ -18,7 +18,7 @@ from featurestore.ingestion.lake import Lake
 from featurestore.ingestion.object_storage import ObjectStorage, open_storage
 from featurestore.registry import types as t
 from featurestore.time import SystemClock
-from tests.lake.rows import at, rows
+from tests.lake.rows import FOLDER_ONLY, at, rows
 from tests.lake.test_stored_types import EXTREMES
 from tests.servers.s3 import S3Server
 
@@ -44,6 +44,7 @@ def test_instants_are_utc(connection: duckdb.DuckDBPyConnection, lake: Lake) -> 
     assert connection.execute(query).fetchall() == [(at(3), "00:00:03")]
 
 
+@FOLDER_ONLY
 def test_columns_that_no_file_has_and_tables_without_files_are_read_by_their_columns(
     connection: duckdb.DuckDBPyConnection, lake: Lake
 ) -> None:
@@ -131,6 +132,7 @@ def test_globs_find_what_is_there(connection: duckdb.DuckDBPyConnection, storage
         connection.execute(f"SELECT * FROM '{storage.uri('c')}/*.parquet'")
 
 
+@FOLDER_ONLY
 def test_memory_and_spill_are_those_of_the_settings(tmp_path: Path, storage: ObjectStorage) -> None:
     config = Config("p", tmp_path, engine=EngineConfig(memory_limit=512 << 20, spill="spill here"))
     with connect(config, storage) as opened:

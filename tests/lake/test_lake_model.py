@@ -127,7 +127,7 @@ class Model:
         return [(key, second, first + n) for n, (key, second) in enumerate(found)]
 
 
-@pytest.mark.parametrize(("storage", "examples"), [("folder", 40), ("s3", 4)])
+@pytest.mark.parametrize(("storage", "examples"), [("folder", 25), ("s3", 3)])
 def test_a_table_is_the_list_of_its_rows(request: pytest.FixtureRequest, storage: str, examples: int) -> None:
     @settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
     @given(st.lists(STEPS, min_size=1, max_size=8))

@@ -18,7 +18,7 @@ from featurestore.ingestion.lake_table import LakeTable
 from featurestore.ingestion.object_storage import ObjectStorage
 from featurestore.time import EVENT_TIME, SystemClock
 from tests.lake.conftest import MovedClock
-from tests.lake.rows import SCHEMA, at, rows, values, values_of
+from tests.lake.rows import FOLDER_ONLY, SCHEMA, at, rows, values, values_of
 
 
 @pytest.fixture
@@ -53,6 +53,7 @@ def test_appended_rows_are_read_back_in_their_types(table: LakeTable) -> None:
     assert table.row_count() == 2
 
 
+@FOLDER_ONLY
 @pytest.mark.parametrize("form", ["table", "reader", "batches", "batch", "generator", "polars"])
 def test_data_comes_in_every_form_of_arrow(table: LakeTable, form: str) -> None:
     data = rows(("a", 1, 1), ("b", 2, 2))
@@ -90,23 +91,27 @@ def test_files_that_hold_nothing_between_the_bounds_are_left_out(table: LakeTabl
     assert table.files(start=at(0), end=at(100), event_time="another column") == [first, second, third]
 
 
+@FOLDER_ONLY
 def test_bounds_may_be_about_another_column(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)).rename_columns(["key", "landed_at", "value"]))
     assert table.files(start=at(2), event_time="landed_at") == []
     assert len(table.files(start=at(1), event_time="landed_at")) == 1
 
 
+@FOLDER_ONLY
 def test_parts_are_sorted_as_asked_and_equal_rows_keep_their_order(table: LakeTable) -> None:
     table.append(rows(("b", 1, 1), (None, 1, 2), ("a", 2, 3), ("a", 1, 4), ("a", 2, 5)), sort_by=["key", EVENT_TIME])
     assert table.scan().collect()["value"].to_list() == [4, 3, 5, 1, 2]
 
 
+@FOLDER_ONLY
 def test_sorting_by_a_column_that_is_not_there_says_which_are(table: LakeTable) -> None:
     with pytest.raises(LakeError, match="no column 'tailnum' to sort by"):
         table.append(rows(("a", 1, 1)), sort_by=["tailnum"])
     assert not table.exists()
 
 
+@FOLDER_ONLY
 def test_a_column_that_a_batch_lacks_is_null(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)))
     table.append(rows(("b", 2, 2)).drop_columns(["key"]))
@@ -121,12 +126,14 @@ def test_a_new_column_is_null_in_older_rows_and_absent_from_older_versions(table
     assert "wind" not in table.scan(before).collect().columns
 
 
+@FOLDER_ONLY
 def test_columns_may_differ_from_batch_to_batch(table: LakeTable) -> None:
     narrow, wide = rows(("a", 1, 1)), rows(("b", 2, 2)).append_column("wind", pa.array([7.5]))
     table.append([*narrow.to_batches(), *wide.to_batches()])
     assert table.scan().sort("value").collect()["wind"].to_list() == [None, 7.5]
 
 
+@FOLDER_ONLY
 def test_another_type_is_refused_naming_the_column_and_both_types(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)))
     wrong = rows(("b", 2, 2)).set_column(2, "value", pa.array(["two"]))
@@ -135,6 +142,7 @@ def test_another_type_is_refused_naming_the_column_and_both_types(table: LakeTab
     assert values(table) == [1]
 
 
+@FOLDER_ONLY
 def test_a_column_of_nulls_without_type_fits_a_known_column_only(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)))
     table.append(rows(("b", 2, 2)).set_column(0, "key", pa.nulls(1)))
@@ -154,6 +162,7 @@ def test_an_error_in_the_middle_of_the_data_leaves_nothing(table: LakeTable, lak
     assert list(lake.storage.list()) == []
 
 
+@FOLDER_ONLY
 def test_no_rows_make_a_table_where_the_schema_is_known(table: LakeTable) -> None:
     commit = table.append(SCHEMA.empty_table())
     assert (commit.rows, commit.committed) == (0, False)
@@ -163,6 +172,7 @@ def test_no_rows_make_a_table_where_the_schema_is_known(table: LakeTable) -> Non
         LakeTable(table._storage, "events", "other", SystemClock()).append([])
 
 
+@FOLDER_ONLY
 def test_a_transaction_without_rows_is_remembered(table: LakeTable) -> None:
     assert table.append(SCHEMA.empty_table(), transactions={"file": 1}).committed
     assert table.has_transaction("file", 1)
@@ -182,6 +192,7 @@ def test_a_transaction_lands_once(table: LakeTable) -> None:
     assert not table.has_transaction("topic-1", 1)
 
 
+@FOLDER_ONLY
 def test_a_duplicate_is_not_even_read(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)), transactions={"file": 1})
     reader = iter(rows(("a", 1, 1)).to_batches())
@@ -189,6 +200,7 @@ def test_a_duplicate_is_not_even_read(table: LakeTable) -> None:
     assert len(list(reader)) == 1
 
 
+@FOLDER_ONLY
 def test_a_write_of_which_a_part_landed_before_is_refused(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)), transactions={"topic-0": 1})
     with pytest.raises(LakeError, match="a part of this write already: topic-0, but not topic-1"):
@@ -216,6 +228,7 @@ def test_overwrite_replaces_rows_and_columns_and_keeps_the_past(table: LakeTable
     assert table.row_count() == 0
 
 
+@FOLDER_ONLY
 def test_overwrite_may_be_the_first_write(table: LakeTable) -> None:
     assert table.overwrite(rows(("a", 1, 1))).committed
     assert values(table) == [1]
@@ -250,6 +263,7 @@ def test_compaction_and_new_columns_do_not_count_as_additions(table: LakeTable) 
     assert values_of(table, table.added_files(since) or ()) == [1, 2, 9]
 
 
+@FOLDER_ONLY
 def test_added_files_are_unknown_once_rows_went(table: LakeTable) -> None:
     first = table.append(rows(("a", 1, 1), ("b", 1, 2))).version
     table.append(rows(("a", 2, 3)))
@@ -314,12 +328,14 @@ def test_a_lake_lists_the_tables_that_exist(lake: Lake) -> None:
     assert lake.table("events", "flights") is lake.table("events", "flights")
 
 
+@FOLDER_ONLY
 @pytest.mark.parametrize("name", ["", "../other", "a/b", ".hidden", "a b"])
 def test_a_name_that_is_no_folder_name_is_refused(lake: Lake, name: str) -> None:
     with pytest.raises(LakeError, match="cannot name a table"):
         lake.table("events", name)
 
 
+@FOLDER_ONLY
 def test_a_kind_that_is_none_is_refused(lake: Lake) -> None:
     with pytest.raises(LakeError, match="kinds are events, quarantine, features"):
         lake.table("labels", "x")  # type: ignore[arg-type]

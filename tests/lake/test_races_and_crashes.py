@@ -21,7 +21,7 @@ from featurestore.ingestion.delta_log import DeltaLog
 from featurestore.ingestion.lake_table import LakeTable
 from featurestore.ingestion.object_storage import ObjectStorage
 from tests.lake.conftest import MovedClock
-from tests.lake.rows import rows, values
+from tests.lake.rows import FOLDER_ONLY, rows, values
 from tests.lake.writers import BATCHES, append_every_batch, die_while_appending, open_table
 
 PROCESSES = multiprocessing.get_context("spawn")
@@ -46,7 +46,11 @@ def test_two_processes_that_write_the_same_batches_land_each_once(settings: Lake
     assert values(open_table(settings)) == list(range(BATCHES))
 
 
-@pytest.mark.parametrize("moment", ["between parts", "before the commit", "after the commit"])
+@pytest.mark.parametrize(
+    ("settings", "moment"),
+    [("folder", "between parts"), ("folder", "before the commit"), ("folder", "after the commit"), ("s3", "before the commit")],
+    indirect=["settings"],
+)
 def test_a_writer_killed_at_any_moment_leaves_a_table_that_takes_the_batch_once(
     settings: LakeConfig, storage: ObjectStorage, moment: str
 ) -> None:
@@ -81,6 +85,7 @@ def test_half_written_files_of_a_folder_are_swept(tmp_path: Path) -> None:
     assert values(table) == [1]
 
 
+@FOLDER_ONLY
 def test_what_old_versions_need_is_not_swept(two: tuple[LakeTable, LakeTable]) -> None:
     table, _ = two
     before = table.append(rows(("a", 1, 1), ("b", 1, 2))).version
@@ -108,6 +113,7 @@ def test_an_append_and_a_compaction_at_once_both_happen(two: tuple[LakeTable, La
     assert values(writer) == list(range(12))
 
 
+@FOLDER_ONLY
 def test_one_table_object_may_be_written_by_several_threads(two: tuple[LakeTable, LakeTable]) -> None:
     table, _ = two
     with ThreadPoolExecutor(4) as pool:
@@ -157,6 +163,7 @@ def test_a_deletion_that_meets_an_append_is_committed_after_it(
     assert values(eraser) == [1, 3]
 
 
+@FOLDER_ONLY
 def test_two_deletions_at_once_remove_each_row_once(
     two: tuple[LakeTable, LakeTable], before_a_rewrite_commits: list[Any]
 ) -> None:
@@ -167,6 +174,36 @@ def test_two_deletions_at_once_remove_each_row_once(
     before_a_rewrite_commits.append(lambda: None)
     assert one.delete("key in ('a', 'b')") == 1
     assert values(one) == values(other) == [3]
+
+
+@FOLDER_ONLY
+@pytest.mark.parametrize("meeting", ["delete", "compact"])
+@pytest.mark.parametrize("rewrite", ["delete", "compact", "overwrite"])
+def test_a_rewrite_is_never_committed_onto_a_version_that_it_did_not_see(
+    two: tuple[LakeTable, LakeTable], monkeypatch: pytest.MonkeyPatch, rewrite: str, meeting: str
+) -> None:
+    one, other = two
+    for n in range(3):
+        one.append(rows(("a", n, n), ("b", n, n + 10)))
+    meetings = [lambda: other.delete("key = 'a'") if meeting == "delete" else other.compact()]
+    write = DeltaTable.create_write_transaction
+
+    def meet(self: DeltaTable, *arguments: Any, **options: Any) -> None:
+        if meetings:
+            meetings.pop()()
+        write(self, *arguments, **options)
+
+    monkeypatch.setattr(DeltaTable, "create_write_transaction", meet)
+    held = {value for n in range(3) for value in (n, n + 10) if meeting == "compact" or value >= 10}
+    if rewrite == "delete":
+        assert one.delete("value = 0 OR value = 10") == len(held & {0, 10})
+        held -= {0, 10}
+    elif rewrite == "compact":
+        one.compact()
+    else:
+        one.overwrite(rows(("c", 1, 20)))
+        held = {20}
+    assert values(one) == sorted(held)
 
 
 def test_a_commit_whose_answer_was_lost_is_recognised(

@@ -14,7 +14,7 @@ from featurestore.ingestion.object_storage import ObjectStorage
 from featurestore.ingestion.parts import sorting_of
 from featurestore.ingestion.rewrites import footer
 from featurestore.time import EVENT_TIME
-from tests.lake.rows import at, rows, values
+from tests.lake.rows import FOLDER_ONLY, at, rows, values
 
 
 @pytest.fixture
@@ -38,12 +38,14 @@ def test_only_files_with_matching_rows_are_rewritten(table: LakeTable) -> None:
     assert table.version() == version
 
 
+@FOLDER_ONLY
 def test_a_condition_that_is_null_deletes_nothing(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1), (None, 2, 2), ("b", 3, 3)))
     assert table.delete("key <> 'a'") == 1
     assert values(table) == [1, 2]
 
 
+@FOLDER_ONLY
 @pytest.mark.parametrize(
     "condition",
     ["key = 'a' AND value IN (1, 2)", "value < 3 OR key IS NULL AND key IS NOT NULL", pl.col("value").is_in([1, 2])],
@@ -55,6 +57,7 @@ def test_conditions_are_sql_or_expressions(table: LakeTable, condition: str | pl
     assert values(table) == [3]
 
 
+@FOLDER_ONLY
 def test_a_file_whose_rows_all_go_goes(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)))
     table.append(rows(("b", 2, 2)))
@@ -65,6 +68,7 @@ def test_a_file_whose_rows_all_go_goes(table: LakeTable) -> None:
     assert table.scan().collect().shape == (0, 3)
 
 
+@FOLDER_ONLY
 @pytest.mark.parametrize(("condition", "complaint"), [("key === 1", "not a condition"), ("tailnum = 'x'", "columns are: key")])
 def test_a_condition_that_cannot_be_decided_is_an_error(table: LakeTable, condition: str, complaint: str) -> None:
     table.append(rows(("a", 1, 1)))
@@ -73,6 +77,7 @@ def test_a_condition_that_cannot_be_decided_is_an_error(table: LakeTable, condit
     assert values(table) == [1]
 
 
+@FOLDER_ONLY
 def test_a_condition_may_be_about_a_column_that_older_files_lack(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)))
     table.append(rows(("b", 2, 2), ("b", 3, 3)).append_column("gust", pa.array([1, 2], pa.uint64())))
@@ -100,6 +105,7 @@ def test_compaction_makes_one_sorted_file_of_many(table: LakeTable, storage: Obj
     assert table.compact() == 0
 
 
+@FOLDER_ONLY
 def test_compaction_leaves_large_files_and_their_order_of_writing_alone(table: LakeTable) -> None:
     table.append(rows(*[("a", n, n) for n in range(8)]))
     for n in (8, 9):
@@ -110,6 +116,7 @@ def test_compaction_leaves_large_files_and_their_order_of_writing_alone(table: L
     assert values(table) == list(range(10))
 
 
+@FOLDER_ONLY
 def test_files_that_are_sorted_differently_are_not_mixed(table: LakeTable, storage: ObjectStorage) -> None:
     for sort_by in ([], [], ["key"], ["key"], [EVENT_TIME]):
         table.append(rows(("b", 1, 1), ("a", 2, 2)), sort_by=sort_by)
@@ -117,6 +124,7 @@ def test_files_that_are_sorted_differently_are_not_mixed(table: LakeTable, stora
     assert sorted(sortings(table, storage)) == [(), (EVENT_TIME,), ("key",)]
 
 
+@FOLDER_ONLY
 def test_compaction_keeps_added_columns_and_their_types(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)))
     table.append(rows(("b", 2, 2)).append_column("gust", pa.array([200], pa.uint8())))
@@ -125,6 +133,7 @@ def test_compaction_keeps_added_columns_and_their_types(table: LakeTable) -> Non
     assert table.schema().field("gust").type == pa.uint8()
 
 
+@FOLDER_ONLY
 def test_compacted_files_are_still_pruned_by_time(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)))
     table.append(rows(("a", 5, 5)))

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore.config import Config
@@ -152,6 +152,7 @@ def test_statistics_of_each_type() -> None:
     }  # fmt: skip
 
 
+@settings(max_examples=50)
 @given(st.lists(st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1)), max_size=20))
 def test_bounds_of_integers_are_those_of_the_values(values: list[int | None]) -> None:
     found = statistics_of(pa.table({"x": pa.array(values, pa.int64())}))
@@ -160,6 +161,7 @@ def test_bounds_of_integers_are_those_of_the_values(values: list[int | None]) ->
     assert found["maxValues"].get("x") == (max(known) if known else None)
 
 
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=80), max_size=8))
 def test_bounds_of_texts_are_those_of_delta_or_none(values: list[str]) -> None:
     found = statistics_of(pa.table({"x": pa.array(values, pa.string())}))
