@@ -99,12 +99,17 @@ def _same_family(dtype: pl.DataType, target: pa.DataType) -> bool:
 
 
 def _cast_arrow(values: pl.Series, target: pa.DataType) -> Cast:
+    if values.dtype.is_integer() and p.is_decimal(target):
+        decimals = parse_decimals(values.cast(pl.String), target)
+        return Cast(decimals, _first(decimals.is_null() & values.is_not_null()))
+    narrows = _floats(plain_arrow(values.head(0).to_arrow()).type) and _floats(target)
+
     def attempt(part: pl.Series) -> pl.Series:
         arrow = plain_arrow(part.to_arrow())
         found = pl.from_arrow(pc.cast(arrow, target))
         assert isinstance(found, pl.Series)  # noqa: S101 - narrows polars' union type
         # Arrow checks integers on their way to floats and back, but rounds a double to a narrower float.
-        if part.dtype.is_float() and found.dtype.is_float() and not found.cast(part.dtype).eq_missing(part).all():
+        if narrows and not found.cast(part.dtype).eq_missing(part).all():
             raise pa.ArrowInvalid("a float that the narrower type does not hold")
         return found.alias(values.name)
 
@@ -112,6 +117,10 @@ def _cast_arrow(values: pl.Series, target: pa.DataType) -> Cast:
         return Cast(attempt(values), None)
     except pa.ArrowException:
         return Cast(values, _search(values, attempt))
+
+
+def _floats(given: pa.DataType) -> bool:
+    return bool(p.is_floating(given)) or any(_floats(given.field(i).type) for i in range(given.num_fields))
 
 
 def _search(values: pl.Series, attempt: Callable[[pl.Series], object]) -> int:

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.errors import IngestionError, LakeError
+from featurestore.errors import IngestionError
 from featurestore.ingestion.casts import plain_type
 from featurestore.ingestion.decompression import compression_of, open_plain, single_member
 

@@ -185,11 +185,15 @@ class LakeTable:
             total += rewrites.footer(self._storage, f"{self.folder}/{unquote(path)}").num_rows if count is None else count
         return total
 
-    def has_transaction(self, app: str, version: int) -> bool:
-        """Whether this or a later transaction of an application is in the table."""
+    def transaction_version(self, app: str) -> int | None:
+        """The newest transaction of an application in the table."""
         with self._log.lock:
             table = self._log.latest()
-            last = None if table is None else self._log.transaction_version(table, app)
+            return None if table is None else table.transaction_version(app)
+
+    def has_transaction(self, app: str, version: int) -> bool:
+        """Whether this or a later transaction of an application is in the table."""
+        last = self.transaction_version(app)
         return last is not None and last >= version
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:

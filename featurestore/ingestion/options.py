@@ -68,7 +68,7 @@ def read_options(source: EventSource) -> ReadOptions:
             raise _wrong(source, f"unknown read option {name!r}", did_you_mean(name, known))
         if name in _CHOICES and value not in _CHOICES[name]:
             raise _wrong(source, f"read option {name} is {value!r}", f"one of {', '.join(_CHOICES[name])}")
-    values = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
+    values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in given.items()}
     if isinstance(values.get("null_values"), str):
         values["null_values"] = (values["null_values"],)
     values["types"] = {column: type_from_json(data) for column, data in given.get("types", {}).items()}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -27,11 +28,16 @@ SCHEMA: Final = pa.schema(
         (ARRIVAL_TIME, pa.timestamp("us", tz="UTC")),
         (BATCH, pa.string()),
         ("row", pa.string()),
+        ("format", pa.string()),
         ("header", pa.string()),
     ]
 )
-"""Columns of a quarantine table. ``line``: line of the file, row of the frame, or offset of the message; ``row``: the parsed row
-as JSON, null where the line could not be parsed; ``header``: the header of a CSV file, without which its lines mean nothing."""
+"""Columns of a quarantine table.
+
+``line`` is the line of the file, the row of the frame, or the offset of the message; ``row`` the parsed row as JSON, null where
+the line could not be parsed; ``format`` says how ``raw`` is read again, and ``header`` is what it
+needs besides: the header of CSV, the schema of a table in Arrow's form.
+"""
 
 
 class QuarantinedRow(NamedTuple):
@@ -48,12 +54,11 @@ class QuarantinedRow(NamedTuple):
 class Spool:
     """Quarantined rows of a batch until they are written: on disk, for they may be as many as the file has."""
 
-    def __init__(self, file: str, batch: str, arrival: datetime) -> None:
-        self._fixed = {"file": file, BATCH: batch, ARRIVAL_TIME: arrival}
-        self._folder = tempfile.TemporaryDirectory(prefix="featurestore-quarantine-")
-        self._path = Path(self._folder.name) / "rows.arrow"
-        self._sink = pa.OSFile(str(self._path), "wb")
-        self._writer = pa.ipc.new_stream(self._sink, SCHEMA)
+    def __init__(self, file: str, batch: str, format: str, arrival: datetime) -> None:
+        self._fixed = {"file": file, BATCH: batch, "format": format, ARRIVAL_TIME: arrival}
+        self._folder, self._stack = ExitStack(), ExitStack()
+        self._path: Path | None = None
+        self._writer: pa.RecordBatchWriter | None = None
         self.count = 0
 
     def put(self, rows: Sequence[QuarantinedRow]) -> None:
@@ -62,32 +67,56 @@ class Spool:
             return
         columns = dict(zip(QuarantinedRow._fields, map(list, zip(*rows, strict=True)), strict=True))
         columns |= {name: [value] * len(rows) for name, value in self._fixed.items()}
-        self._writer.write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
+        self._open().write_batch(pa.RecordBatch.from_pydict(columns, schema=SCHEMA))
         self.count += len(rows)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Everything put aside; then nothing more can be put."""
-        self._writer.close()
-        self._sink.close()
+        if self._path is None:
+            return
+        self._stack.pop_all().close()
         with pa.OSFile(str(self._path), "rb") as file:
             yield from pa.ipc.open_stream(file)
+
+    def _open(self) -> pa.RecordBatchWriter:
+        if self._writer is None:
+            self._path = (
+                Path(self._folder.enter_context(tempfile.TemporaryDirectory(prefix="featurestore-quarantine-"))) / "rows"
+            )
+            sink = self._stack.enter_context(pa.OSFile(str(self._path), "wb"))
+            self._writer = self._stack.enter_context(pa.ipc.new_stream(sink, SCHEMA))
+        return self._writer
 
     def __enter__(self) -> Spool:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._writer.close()
-        self._sink.close()
-        self._folder.cleanup()
+        self._stack.close()
+        self._folder.close()
 
 
-def write(table: LakeTable, batches: Iterable[pa.RecordBatch], app: str, attempt: int) -> bool:
-    """Append quarantined rows once; False if this attempt of a batch is in the table already."""
+def write(table: LakeTable, batches: Iterable[pa.RecordBatch], transactions: Mapping[str, int]) -> bool:
+    """Append quarantined rows once; False if these transactions are in the table already."""
     reader = pa.RecordBatchReader.from_batches(SCHEMA, batches)
-    return table.append(reader, transactions={app: attempt}).committed
+    return table.append(reader, transactions=transactions).committed
 
 
-def settled_lines(table: LakeTable, batch: str, file: str) -> frozenset[int]:
-    """The lines of a batch that earlier attempts put aside."""
+def settled_lines(quarantine: LakeTable, events: LakeTable, batch: str, file: str) -> frozenset[int]:
+    """The lines of a batch that earlier attempts put aside, those that were replayed since included."""
     mine = (pl.col(BATCH) == batch) & (pl.col("file") == file)
-    return frozenset(table.scan().filter(mine).select("line").collect(engine="streaming").to_series().to_list())
+    aside = quarantine.scan().filter(mine).select("line").collect(engine="streaming").to_series()
+    return frozenset(aside.to_list()) | replayed_lines(events, batch)
+
+
+def replayed_id(batch: str, line: int) -> str:
+    """The ``__batch`` of a row that landed by replay: it says which row of which batch it was."""
+    return f"{batch}/replay/{line}"
+
+
+def replayed_lines(events: LakeTable, batch: str) -> frozenset[int]:
+    """The lines of a batch that landed by replay."""
+    if not events.exists():
+        return frozenset()
+    prefix = replayed_id(batch, 0)[:-1]
+    found = events.scan().filter(pl.col(BATCH).str.starts_with(prefix)).select(BATCH).collect(engine="streaming").to_series()
+    return frozenset(int(name.removeprefix(prefix)) for name in found.to_list())

@@ -35,6 +35,10 @@ class BatchReport:
     version: int | None = None
     missing: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        text = f"  {self.name}: {self.landed:,} landed, {self.quarantined:,} quarantined, {self.duplicates:,} duplicates"
+        return text + (f"; without {', '.join(self.missing)}" if self.missing else "")
+
     def __post_init__(self) -> None:
         if self.read != self.landed + self.quarantined + self.duplicates:
             raise AssertionError(
@@ -106,11 +110,7 @@ class IngestReport:
             f"{self.source}: {self.read:,} read = {self.landed:,} landed + {self.quarantined:,} quarantined"
             f" + {self.duplicates:,} duplicates ({len(self.batches)} inputs, {self.seconds:.1f} s)"
         ]
-        for batch in self.batches:
-            lines.append(
-                f"  {batch.name}: {batch.landed:,} landed, {batch.quarantined:,} quarantined, {batch.duplicates:,} duplicates"
-                + (f"; without {', '.join(batch.missing)}" if batch.missing else "")
-            )
+        lines += [str(batch) for batch in self.batches]
         if self.schema_frozen:
             lines.append("  schema frozen:")
             lines += [f"    {f.name}: {from_arrow(f.type)!r}" for f in self.schema]

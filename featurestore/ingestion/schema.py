@@ -7,7 +7,6 @@ where a chunk ends.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import pyarrow as pa
 
 from featurestore.errors import DataTypeError, IngestionError
 from featurestore.ingestion.casts import plain_type
+from featurestore.ingestion.readers.tables import schema_from_text, schema_to_text
 from featurestore.ingestion.text_types import TextColumn
 from featurestore.ingestion.timestamps import ARROW_INSTANT
 from featurestore.registry.types import from_arrow, to_arrow
@@ -84,7 +84,7 @@ def read_raw_state(catalog: Catalog, source: str) -> tuple[pa.Schema, frozenset[
     state = catalog.read_state(RAW_STATE, source)
     if state is None:
         return pa.schema([]), frozenset()
-    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(state["arrow"]))), frozenset(state["as_text"])
+    return schema_from_text(state["arrow"]), frozenset(state["as_text"])
 
 
 def write_raw_state(catalog: Catalog, source: str, columns: Iterable[tuple[str, pa.DataType]], as_text: frozenset[str]) -> None:
@@ -96,7 +96,7 @@ def write_raw_state(catalog: Catalog, source: str, columns: Iterable[tuple[str, 
     found = catalog.read_state(RAW_STATE, source)
     schema, texts = read_raw_state(catalog, source)
     new = pa.schema([*schema, *(pa.field(name, kind) for name, kind in columns if name not in schema.names)])
-    state = {"arrow": base64.b64encode(new.serialize().to_pybytes()).decode(), "as_text": sorted(texts | as_text)}
+    state = {"arrow": schema_to_text(new), "as_text": sorted(texts | as_text)}
     if state != found:
         catalog.write_state(RAW_STATE, source, state, expected=found)
 
@@ -180,7 +180,9 @@ def joined(one: pa.DataType, other: pa.DataType) -> pa.DataType:
     if p.is_struct(one) and p.is_struct(other):
         names = list(dict.fromkeys([*one.names, *other.names]))
         parts = [[t.field(name).type for t in (one, other) if name in t.names] for name in names]
-        return pa.struct([pa.field(n, part[0] if len(part) == 1 else joined(*part)) for n, part in zip(names, parts, strict=True)])
+        return pa.struct(
+            [pa.field(n, part[0] if len(part) == 1 else joined(*part)) for n, part in zip(names, parts, strict=True)]
+        )
     raise TypeError(f"{one} and {other}")
 
 

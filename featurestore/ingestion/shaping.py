@@ -143,10 +143,12 @@ class Shaper:
         return self._complete(made, frame.height, columns)
 
     def _complete(self, made: dict[str, pl.Series], height: int, columns: Columns) -> pl.DataFrame:
-        """All known columns first, in their order; null where this input lacks one."""
-        order = [*columns.known, *(name for name in made if name not in columns.known)]
+        """Columns in the order of the input; null where it lacks one that is known."""
+        order = [*made, *(name for name in columns.known if name not in made)]
         empty = pl.Schema(pa.schema([(name, columns.known[name].type) for name in columns.known if name not in made]))
-        series = [made[name] if name in made else pl.Series(name, [None], empty[name]).new_from_index(0, height) for name in order]
+        series = [
+            made[name] if name in made else pl.Series(name, [None], empty[name]).new_from_index(0, height) for name in order
+        ]
         return pl.DataFrame(series) if series else pl.DataFrame(height=height)
 
     def _guess(self, values: pl.Series, stage: Stage, *, literal: bool) -> pa.DataType:
@@ -177,6 +179,8 @@ class Shaper:
         invalid: dict[int, str] = {}
         instants = []
         for name in dict.fromkeys(n for n in (self.source.event_time, self.source.arrival_time) if n):
+            if name not in frame.columns and (not frame.height or self.source.invalid_event_time == "quarantine"):
+                frame = frame.with_columns(pl.lit(None, pl.String).alias(name))
             if name not in frame.columns:
                 raise IngestionError(
                     "there is no such column",

@@ -7,7 +7,7 @@ A type is inferred only where every value of the whole file survives it:
 - ``Float64``: decimal numbers that the nearest double gives back, digit for digit: ``0.1`` does, ``0.12345678901234567890`` and
   ``9007199254740993.5`` do not;
 - ``Decimal(38, n)``: other numbers of at most 38 digits;
-- ``String``: everything else, dates included (declare ``types.Date`` or ``types.Timestamp`` in ``schema=`` to have them parsed).
+- ``String``: everything else, dates included; declare ``types.Date`` or ``types.Timestamp`` in ``schema=`` to have them parsed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ TRUE: Final = ("true", "True", "TRUE")
 FALSE: Final = ("false", "False", "FALSE")
 _SPECIAL: Final = ("NaN", "nan", "inf", "-inf", "Infinity", "-Infinity")
 _DECIMAL: Final = r"^-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?$"
-_EXACT_INT: Final = 1 << 53
+_EXACT_DIGITS: Final = 15
 _DIGITS: Final = 38
 
 
@@ -48,30 +48,28 @@ class TextColumn:
             if boolean or self.kind == "bool":
                 self.kind = "bool" if boolean else "string"
                 return
-        if self.kind in ("null", "int"):
-            numbers = parse_ints(values)
-            if not numbers.null_count():
-                self.kind = "int"
-                self._measure(values)
-                return
+        digits = self.whole_digits
         self._measure(values)
-        exact = not parse_floats(values).null_count() and (self.kind not in ("int", "decimal") or self.whole_digits <= 15)
-        if exact and self.kind != "decimal":
+        if self.kind in ("null", "int") and not parse_ints(values).null_count():
+            self.kind = "int"
+        elif self._is_float(values, digits):
             self.kind = "float"
         elif self.plain and self.whole_digits + self.scale <= _DIGITS:
             self.kind = "decimal"
         else:
             self.kind = "string"
 
+    def _is_float(self, values: pl.Series, digits: int) -> bool:
+        """Whether a double holds these values, and the integers of at most so many digits before them."""
+        held = self.kind in ("null", "float") or (self.kind == "int" and digits <= _EXACT_DIGITS)
+        return held and not parse_floats(values).null_count()
+
     def _measure(self, values: pl.Series) -> None:
-        if self.kind == "int" or not self.plain:
-            self.whole_digits = max(self.whole_digits, int(values.str.strip_chars_start("-").str.len_bytes().max() or 0))  # type: ignore[arg-type]
-            return
-        self.plain = bool(values.str.contains(_DECIMAL).all())
+        self.plain = self.plain and bool(values.str.contains(_DECIMAL).all())
         if self.plain:
             parts = values.str.strip_chars_start("-").str.split_exact(".", 1).struct.unnest()
-            self.whole_digits = max(self.whole_digits, int(parts["field_0"].str.len_bytes().max() or 0))  # type: ignore[arg-type]
-            self.scale = max(self.scale, int(parts["field_1"].str.len_bytes().max() or 0))  # type: ignore[arg-type]
+            self.whole_digits = max(self.whole_digits, _longest(parts["field_0"]))
+            self.scale = max(self.scale, _longest(parts["field_1"]))
 
     @property
     def type(self) -> pa.DataType:
@@ -88,6 +86,11 @@ class TextColumn:
             case "decimal":
                 return pa.decimal128(_DIGITS, self.scale)
         return pa.string()
+
+
+def _longest(texts: pl.Series) -> int:
+    longest = texts.str.len_bytes().max()
+    return longest if isinstance(longest, int) else 0
 
 
 def parse_bools(texts: pl.Series) -> pl.Series:
@@ -139,7 +142,9 @@ def parse_decimals(texts: pl.Series, target: pa.Decimal128Type) -> pl.Series:
     parts = kept.str.strip_chars_start("-").str.split_exact(".", 1).struct.unnest()
     tail = parts["field_1"].str.strip_chars_end("0").str.len_bytes().fill_null(0)
     fits = (tail <= scale) & ((parts["field_0"].str.len_bytes() <= whole) | (parts["field_0"] == "0"))
-    digits = pl.select(pl.when(fits.fill_null(False)).then(kept.str.replace(r"(\.[0-9]*?)0+$", "$1").str.strip_suffix("."))).to_series()
+    digits = pl.select(
+        pl.when(fits.fill_null(False)).then(kept.str.replace(r"(\.[0-9]*?)0+$", "$1").str.strip_suffix("."))
+    ).to_series()
     found = pl.from_arrow(pc.cast(digits.to_arrow(), target))
     assert isinstance(found, pl.Series)  # noqa: S101 - narrows polars' union type
     return found.alias(texts.name)

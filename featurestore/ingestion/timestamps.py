@@ -48,10 +48,12 @@ class TimeReader:
     Args:
         timezone: of naive times.
         options: ``time_format``, ``time_unit`` and what is done with awkward times.
+        log_format: of texts that are not ISO 8601, where the file's format says one.
     """
 
     timezone: str
     options: ReadOptions
+    log_format: str | None = None
     _zoned: dict[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -102,7 +104,9 @@ class TimeReader:
         if zoned is None:
             sample = texts.drop_nulls().head(1000)
             if not len(sample):
-                return texts.cast(INSTANT, strict=False)
+                return pl.Series(texts.name, [None], INSTANT).new_from_index(0, len(texts))
+            if self.log_format is not None and not sample.str.contains(f"{_ZONED}|{_LOCAL}").any():
+                return self._formatted(texts, self.log_format)
             matches = sample.str.contains(_ZONED)
             zoned = bool(matches.any() and (matches[0] or not sample.str.contains(_LOCAL)[0]))
             self._zoned[texts.name] = zoned

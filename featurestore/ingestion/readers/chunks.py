@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import polars as pl
+
+UNDECODABLE: Final = "bytes that are no UTF-8"
 
 
 class Place(NamedTuple):
@@ -34,7 +36,7 @@ class Chunk:
         malformed: lines among them that are no rows.
         literal: columns that hold text as it is written in the file, whose type is still open.
         mixed: columns in which texts stand beside numbers or booleans: the first row that differs from those before it.
-        header: what a line of this file needs besides itself to be read again: the header of CSV.
+        header: what a line of this file needs besides itself to be read again: the header of CSV, the schema of a table.
         position: bytes (files) or rows (frames) of the input that are behind, this chunk included.
     """
 

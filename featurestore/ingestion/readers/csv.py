@@ -13,8 +13,8 @@ import pyarrow.csv as pa_csv
 
 from featurestore.errors import IngestionError
 from featurestore.ingestion.readers.blocks import Block, decoded, iter_blocks
-from featurestore.ingestion.readers.chunks import Chunk, Malformed, Place, as_text
-from featurestore.ingestion.readers.csv_records import end_of_last, is_plain, split_records
+from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, as_text
+from featurestore.ingestion.readers.csv_records import Cutter, is_plain, split_records
 from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
 
 if TYPE_CHECKING:
@@ -31,20 +31,23 @@ def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = f
     with local.open() as (stream, file):
         text = decoded(stream, options.encoding)
         parser: _Parser | None = None
-        for block in iter_blocks(text, local.name, end_of_last=lambda data: end_of_last(data, comma)):
+        cutter = Cutter(comma)
+        for block in iter_blocks(text, local.name, end_of_last=cutter.end_of_last):
             body = block
             if parser is None:
                 names, body = _header(block, options, local.name)
                 parser = _Parser(names, options)
             if body.data:
-                yield parser.parse(body, file.tell())
+                # The last block ends where the file does, perhaps within a record.
+                plain = body.data.endswith(b"\n") and cutter.plain
+                yield parser.parse(body, file.tell(), plain=plain or is_plain(body.data, comma))
 
 
 def read_lines(header: str, lines: Sequence[str], options: ReadOptions) -> Chunk:
     """Single lines of a file with this header, as they lie in the quarantine."""
     names = _names(header.encode(), options, "quarantine")
     data = "".join(f"{line}\n" for line in lines).encode()
-    return _Parser(names, options).parse(Block(data, 1), 0)
+    return _Parser(names, options).parse(Block(data, 1), 0, plain=is_plain(data, options.delimiter.encode()))
 
 
 def _header(block: Block, options: ReadOptions, name: str) -> tuple[list[str], Block]:
@@ -52,7 +55,9 @@ def _header(block: Block, options: ReadOptions, name: str) -> tuple[list[str], B
         return list(options.header), block
     if not options.header:
         raise IngestionError(
-            "no names for the columns", file=name, hint='read_options={"header": ["plane", "delay"]} names those of a file without'
+            "no names for the columns",
+            file=name,
+            hint='read_options={"header": ["plane", "delay"]} names those of a file without',
         )
     first = split_records(block.data, options.delimiter.encode())
     if not len(first.starts):
@@ -66,7 +71,9 @@ def _names(header: bytes, options: ReadOptions, file: str) -> list[str]:
     try:
         text = header.decode().rstrip("\r\n")
     except UnicodeDecodeError as error:
-        raise IngestionError(f"the header is no UTF-8: {error}", file=file, row=1, hint='set read_options={"encoding": ...}') from None
+        raise IngestionError(
+            f"the header is no UTF-8: {error}", file=file, row=1, hint='set read_options={"encoding": ...}'
+        ) from None
     given = next(csv.reader([text] if "\n" not in text else text.splitlines(keepends=True), delimiter=options.delimiter), [])
     names = [name or f"column_{number}" for number, name in enumerate(given, 1)]
     for name in names:
@@ -94,9 +101,9 @@ class _Parser:
         self.header = _join(names, options.delimiter)
         self._literal = frozenset(wanted)
 
-    def parse(self, block: Block, position: int) -> Chunk:
+    def parse(self, block: Block, position: int, *, plain: bool) -> Chunk:
         """The rows of a block, and its lines that are none."""
-        if is_plain(block.data, self._comma):
+        if plain:
             try:
                 table = self._table(block.data)
                 return self._chunk(table, _Locator(block, self._comma), [], position)
@@ -113,7 +120,9 @@ class _Parser:
         return pa_csv.read_csv(
             pa.BufferReader(data),
             # Row numbers of refused rows are only known without threads.
-            read_options=pa_csv.ReadOptions(column_names=self._names, use_threads=refused is None, block_size=4 << 20 if refused is None else len(data) + 1),
+            read_options=pa_csv.ReadOptions(
+                column_names=self._names, use_threads=refused is None, block_size=4 << 20 if refused is None else len(data) + 1
+            ),
             parse_options=pa_csv.ParseOptions(
                 delimiter=self._comma.decode(),
                 newlines_in_values=b'"' in data,
@@ -127,23 +136,28 @@ class _Parser:
         records = split_records(block.data, self._comma)
         starts, ends = records.starts, records.ends
         line_of = _line_numbers(block)
-        malformed = [
-            Malformed(line_of(start), as_text(block.data[start:end]), reason) for start, end, reason in records.broken
-        ]
+        malformed = [Malformed(line_of(start), as_text(block.data[start:end]), reason) for start, end, reason in records.broken]
         bad = _undecodable(block.data, starts, ends)
         refused: list[tuple[int, int]] = []
         keep = np.ones(len(starts), bool)
         keep[list(bad)] = False
         data = b"".join(_ended(block.data[s:e]) for s, e in zip(starts[keep].tolist(), ends[keep].tolist(), strict=True))
-        table = self._table(data, refused) if data else pa_csv.read_csv(
-            pa.BufferReader(b"\n"), read_options=pa_csv.ReadOptions(column_names=self._names), convert_options=pa_csv.ConvertOptions(**self._convert)
+        table = (
+            self._table(data, refused)
+            if data
+            else pa_csv.read_csv(
+                pa.BufferReader(b"\n"),
+                read_options=pa_csv.ReadOptions(column_names=self._names),
+                convert_options=pa_csv.ConvertOptions(**self._convert),
+            )
         )
         good = np.flatnonzero(keep)
-        reasons = dict.fromkeys(bad, "bytes that are no UTF-8")
+        reasons = dict.fromkeys(bad, UNDECODABLE)
         for number, found in refused:
             reasons[int(good[number - 1])] = f"{found} fields, where the header names {len(self._names)}"
         malformed += [
-            Malformed(line_of(int(starts[i])), as_text(block.data[starts[i] : ends[i]]), reason) for i, reason in reasons.items()
+            Malformed(line_of(int(starts[i])), as_text(block.data[starts[i] : ends[i]]), reason)
+            for i, reason in reasons.items()
         ]
         rows = np.setdiff1d(np.arange(len(starts)), list(reasons))
         return self._chunk(table, _Locator(block, self._comma, rows), sorted(malformed), position)

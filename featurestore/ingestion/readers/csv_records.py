@@ -23,25 +23,39 @@ class Records:
     broken: list[tuple[int, int, str]] = field(default_factory=list)
 
 
-def end_of_last(data: bytes, delimiter: bytes) -> int:
-    """Where the last whole record ends; 0 if none does."""
-    newline = data.rfind(b"\n")
-    if newline < 0 or data.find(b'"') < 0:
-        return newline + 1
-    ends = _well_formed_ends(data, delimiter)
-    if ends is not None:
-        return int(ends[-1]) if len(ends) else 0
-    return _lex(data, delimiter, final=False)[1]
+class Cutter:
+    """Cuts a stream where records end; remembers whether the part before the last cut is plain, see :func:`is_plain`."""
+
+    def __init__(self, delimiter: bytes) -> None:
+        self._delimiter = delimiter
+        self.plain = False
+
+    def end_of_last(self, data: bytes) -> int:
+        """Where the last whole record ends; 0 if none does."""
+        newline = data.rfind(b"\n")
+        if newline < 0 or data.find(b'"') < 0:
+            self.plain = not has_lone_return(data)
+            return newline + 1
+        ends = _well_formed_ends(data, self._delimiter)
+        if ends is not None:
+            self.plain = not has_lone_return(data)
+            return int(ends[-1]) if len(ends) else 0
+        self.plain = False
+        return _lex(data, self._delimiter, final=False)[1]
 
 
 def is_plain(data: bytes, delimiter: bytes) -> bool:
     """Whether a parser that knows only the rules above cannot go wrong: quotes in pairs, no lone carriage returns."""
-    if data.count(b"\r") != data.count(b"\r\n"):
+    if has_lone_return(data):
         return False
     if data.find(b'"') < 0:
         return True
-    ends = _well_formed_ends(data, delimiter)
-    return ends is not None and (not len(ends) or ends[-1] == len(data) or data[ends[-1] :].count(b'"') % 2 == 0)
+    return data.count(b'"') % 2 == 0 and _well_formed_ends(data, delimiter) is not None
+
+
+def has_lone_return(data: bytes) -> bool:
+    """Whether a carriage return stands without its line feed."""
+    return data.find(b"\r") >= 0 and data.count(b"\r") != data.count(b"\r\n")
 
 
 def split_records(data: bytes, delimiter: bytes) -> Records:
@@ -49,7 +63,7 @@ def split_records(data: bytes, delimiter: bytes) -> Records:
     ends = np.flatnonzero(np.frombuffer(data, np.uint8) == _NEWLINE) + 1 if data.find(b'"') < 0 else None
     if ends is None and is_plain(data, delimiter):
         ends = _well_formed_ends(data, delimiter)
-    if ends is None or data.count(b"\r") != data.count(b"\r\n"):
+    if ends is None or has_lone_return(data):
         return _lex(data, delimiter, final=True)[0]
     if not len(ends) or ends[-1] != len(data):
         ends = np.append(ends, len(data))

@@ -20,7 +20,7 @@ import pyarrow.json as pa_json
 from featurestore.errors import IngestionError
 from featurestore.ingestion.casts import plain_type
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
-from featurestore.ingestion.readers.chunks import Chunk, Malformed, Place
+from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place
 from featurestore.ingestion.text_types import parse_floats
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _objects(lines: Lines) -> tuple[list[dict[str, Any]], list[Malformed], np.nd
         try:
             item = json.loads(lines.raw(index).decode(), parse_int=Number, parse_float=Number, object_pairs_hook=_object)
         except UnicodeDecodeError:
-            malformed.append(lines.malformed(index, "bytes that are no UTF-8"))
+            malformed.append(lines.malformed(index, UNDECODABLE))
             continue
         except (ValueError, RecursionError) as error:
             malformed.append(lines.malformed(index, f"no JSON: {error}"))

@@ -10,7 +10,7 @@ import polars as pl
 
 from featurestore.errors import DefinitionError
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
-from featurestore.ingestion.readers.chunks import Chunk, Place
+from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Place
 
 if TYPE_CHECKING:
     from featurestore.ingestion.inputs import LocalInput
@@ -33,7 +33,7 @@ def match_block(block: Block, options: ReadOptions, pattern: str, position: int 
     lines = Lines(block)
     # The flags of the dialect stand in the pattern itself; a log line is matched from end to end.
     anchored = rf"\A(?:{pattern})\z"
-    malformed = [lines.malformed(index, "bytes that are no UTF-8") for index in lines.undecodable()]
+    malformed = [lines.malformed(index, UNDECODABLE) for index in lines.undecodable()]
     kept = np.setdiff1d(np.arange(len(lines)), lines.undecodable()) if malformed else np.arange(len(lines))
     texts = lines.texts(kept if malformed else None)
     try:
@@ -46,7 +46,9 @@ def match_block(block: Block, options: ReadOptions, pattern: str, position: int 
             hint="name its groups as in (?<level>[A-Z]+); look-around and back-references do not exist in this dialect",
         ) from None
     if not frame.width or all(name.isdigit() for name in frame.columns):
-        raise DefinitionError(f"pattern {pattern!r} names no groups", hint="name them, as in (?<level>[A-Z]+): they are the columns")
+        raise DefinitionError(
+            f"pattern {pattern!r} names no groups", hint="name them, as in (?<level>[A-Z]+): they are the columns"
+        )
     frame = frame.select(pl.col(name) for name in frame.columns if not name.isdigit())
     if unmatched:
         malformed += [lines.malformed(int(kept[row]), "the line does not match the pattern") for row in unmatched]

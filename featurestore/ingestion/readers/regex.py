@@ -27,5 +27,7 @@ def read_lines(header: str, lines: Sequence[str], options: ReadOptions) -> Chunk
 
 def _pattern(options: ReadOptions) -> str:
     if options.pattern is None:
-        raise DefinitionError("format regex needs a pattern", hint='EventSource(..., format="regex", pattern="(?<level>[A-Z]+) ...")')
+        raise DefinitionError(
+            "format regex needs a pattern", hint='EventSource(..., format="regex", pattern="(?<level>[A-Z]+) ...")'
+        )
     return options.pattern

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -23,6 +24,7 @@ def chunks_of(batches: Iterable[pa.RecordBatch], schema: pa.Schema, name: str) -
     if len(set(schema.names)) < len(schema.names):
         raise IngestionError(f"columns named twice: {schema.names}", file=name)
     plain = pa.schema([pa.field(f.name, plain_type(f.type)) for f in schema])
+    header = schema_to_text(plain)
     position = 0
     for batch in batches:
         for offset in range(0, batch.num_rows, ROWS):
@@ -30,7 +32,17 @@ def chunks_of(batches: Iterable[pa.RecordBatch], schema: pa.Schema, name: str) -
             first, position = position, position + table.num_rows
             frame = pl.from_arrow(table)
             assert isinstance(frame, pl.DataFrame)  # noqa: S101 - narrows polars' union type
-            yield Chunk(frame, _locator(table, first), position=position)
+            yield Chunk(frame, _locator(table, first), header=header, position=position)
+
+
+def schema_to_text(schema: pa.Schema) -> str:
+    """A schema as text that :func:`schema_from_text` reads back."""
+    return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def schema_from_text(text: str) -> pa.Schema:
+    """The schema that :func:`schema_to_text` wrote."""
+    return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
 
 
 def _locator(table: pa.Table, first: int) -> Any:
@@ -42,7 +54,7 @@ def _locator(table: pa.Table, first: int) -> Any:
 
 
 def rows_to_json(table: pa.Table) -> list[str]:
-    """Each row as a JSON object that :func:`rows_from_json` reads back unchanged: times in ISO 8601, decimals and binary as text."""
+    """Each row as a JSON object that :func:`rows_from_json` reads back: times in ISO 8601, decimals and bytes as text."""
     columns = {f.name: [_to_json(value, f.type) for value in table.column(f.name)] for f in table.schema}
     return [json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False) for row in zip(*columns.values(), strict=True)]
 
@@ -55,7 +67,11 @@ def rows_from_json(texts: Sequence[str], schema: pa.Schema) -> pa.Table:
     for name in names:
         known = schema.get_field_index(name)
         values = [item.get(name) for item in items]
-        arrays[name] = pa.array(values) if known < 0 else pa.array([_of_json(v, schema.field(known).type) for v in values], schema.field(known).type)
+        arrays[name] = (
+            pa.array(values)
+            if known < 0
+            else pa.array([_of_json(v, schema.field(known).type) for v in values], schema.field(known).type)
+        )
     return pa.table(arrays)
 
 
@@ -77,9 +93,11 @@ def _of_json(value: Any, kind: pa.DataType) -> Any:
     if value is None:
         return None
     if pa.types.is_temporal(kind) or pa.types.is_decimal(kind):
-        return pc.cast(pa.scalar(value), kind).as_py() if not (pa.types.is_timestamp(kind) and kind.tz) else pc.cast(
-            pa.scalar(value), pa.timestamp(kind.unit, "UTC")
-        ).as_py()
+        return (
+            pc.cast(pa.scalar(value), kind).as_py()
+            if not (pa.types.is_timestamp(kind) and kind.tz)
+            else pc.cast(pa.scalar(value), pa.timestamp(kind.unit, "UTC")).as_py()
+        )
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return bytes.fromhex(value)
     if pa.types.is_struct(kind):
