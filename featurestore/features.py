@@ -175,7 +175,7 @@ def reference_text(reference: FeatureReference) -> str:
 
 
 def parse_reference(text: str) -> FeatureReference:
-    """The reference of a text: ``view``, ``view:feature``, ``view:one,two``, with join keys as in ``alias=view(key=column):feature``.
+    """The reference of a text: ``view``, ``view:feature``, ``view:one,two``; with keys ``alias=view(key=column):feature``.
 
     >>> parse_reference("weather:wind")
     FeatureReference(view='weather', features=('wind',), alias=None, join_key_map=())

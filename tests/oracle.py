@@ -42,10 +42,7 @@ def as_of(
         return dict.fromkeys(features, (None, "EXPIRED"))
     answers = {}
     for feature in features:
-        if last_non_null:
-            holders = [row for row in candidates if row[feature] is not None]
-        else:
-            holders = candidates
+        holders = [row for row in candidates if not last_non_null or row[feature] is not None]
         winner = None
         for row in holders:
             if winner is None or _order(row) > _order(winner):

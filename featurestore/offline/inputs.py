@@ -80,8 +80,8 @@ class Inputs:
         """The rows of a view: kept ones, where they are exactly this view over this version, or else computed.
 
         Args:
-            until: only rows with an event time up to this instant (microseconds) are asked for; others may be left out where the view
-                computes row by row.
+            until: only rows with an event time up to this instant (microseconds) are asked for; others may be left out where
+                the view computes row by row.
         """
         return self._kept(view) or self._computed(view, until, engine)
 

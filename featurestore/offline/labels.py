@@ -88,7 +88,7 @@ def key_frame(batch: pl.DataFrame, resolved: ResolvedFeatures) -> pl.DataFrame:
     A naive timestamp is UTC; a text is read as ISO 8601. Null keys stay: they are found nowhere.
 
     Raises:
-        RetrievalError: a key or an instant of another type or with a value that has no exact counterpart, or an instant that is null.
+        RetrievalError: a key or an instant of another type, or without an exact counterpart; an instant that is null.
     """
     columns = [_exact(batch, field, "join key") for field in resolved.key_fields]
     return pl.DataFrame([*columns, _instants(batch[EVENT_TIMESTAMP])])

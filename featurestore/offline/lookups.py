@@ -18,7 +18,7 @@ from featurestore.transforms import asof, engines
 from featurestore.transforms.casts import polars_type
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import KEY_ID, match_keys, number_keys
-from featurestore.transforms.views import ComputedView, check_rows
+from featurestore.transforms.views import ComputedView, check_rows, named
 
 STATUS: Final = pl.Enum(["PRESENT", "NULL", "NOT_FOUND", "EXPIRED"])
 _ROW: Final = "__row"
@@ -41,8 +41,8 @@ def look_up(
 ) -> Answer:
     """The features of labels as of their instants.
 
-    Two passes over the view's rows: keys and times of the labels' keys first, to find the rows that answer; then the features of
-    those rows only.
+    Two passes over the view's rows: keys and times of the labels' keys first, to find the rows that answer; then the features
+    of those rows only.
 
     Args:
         labels: the look-up's key columns and ``__instant``.
@@ -65,7 +65,8 @@ def look_up(
     if labels.height:
         latest = pl.lit(instants.max()).cast(pl.Datetime("us", "UTC"))
         seen = seen.filter((pl.col(EVENT_TIME) <= latest) | pl.col(EVENT_TIME).is_null())
-    rows, engine = engines.collect(match_keys(seen, table, join_keys), engine)
+    with named(view.name):
+        rows, engine = engines.collect(match_keys(seen, table, join_keys), engine)
     check_rows(view.name, rows)
     index = _AsOfRows(rows, engine, as_known=as_known, ttl=view.ttl)
     found = {
@@ -75,7 +76,8 @@ def look_up(
     status = index.status(ids, instants) if valid else None
     first = next(iter(found.values()), None)
     winners = {f.name: found.get(f.name, first) for f in lookup.features}
-    values, engine = _gather(computed.frame, lookup.features, {name: w.rows for name, w in winners.items() if w}, engine)
+    with named(view.name):
+        values, engine = _gather(computed.frame, lookup.features, {name: w.rows for name, w in winners.items() if w}, engine)
     statuses = {
         lookup.column(name): _statuses(status if status is not None else winner.status, column)
         for (name, column), winner in zip(values.items(), winners.values(), strict=True)
@@ -151,8 +153,8 @@ def _gather(
     for rows in distinct.values():
         mask[rows[rows >= 0]] = True
     # A mask beside the frame: half the time of a filter by row number, and rows of no interest are dropped batch by batch.
-    rows = frame.select(f.name for f in features).head(size)
-    chosen = pl.concat([rows, pl.LazyFrame({_ROW: mask})], how="horizontal").filter(pl.col(_ROW))
+    candidates = frame.select(f.name for f in features).head(size)
+    chosen = pl.concat([candidates, pl.LazyFrame({_ROW: mask})], how="horizontal").filter(pl.col(_ROW))
     got, engine = engines.collect(chosen.drop(_ROW), engine)
     place = np.cumsum(mask) - 1
     positions = {key: _positions(rows, place) for key, rows in distinct.items()}

@@ -1,9 +1,9 @@
 """Retrieval in more data than memory: bucket by bucket of the entity key's hash.
 
 Keys of labels and rows of a view are dealt into buckets, so that the rows of a key and all labels that ask for it meet in
-one. What each bucket answers is dealt again, by label row number, into stretches of the labels' order. One pass writes, one pass
-reads, nothing is sorted but the rows of one bucket or one stretch at a time. A key's rows are never split: memory is bounded by
-the limit or by the rows of the largest key, whichever is more.
+one. What each bucket answers is dealt again, by label row number, into stretches of the labels' order. One pass writes, one
+pass reads, nothing is sorted but the rows of one bucket or one stretch at a time. A key's rows are never split: memory is
+bounded by the limit or by the rows of the largest key, whichever is more.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from featurestore.offline.view_rows import ViewRows
 from featurestore.registry.types import DataType
 from featurestore.transforms.casts import polars_type
 from featurestore.transforms.engines import EngineRecord
+from featurestore.transforms.views import named
 
 if TYPE_CHECKING:
     from featurestore.offline.inputs import Inputs
@@ -97,7 +98,8 @@ def _deal_labels(
 def _answer_buckets(
     rows: ViewRows, lookup: ViewLookup, keys: Buckets, look_up: LookUp, buckets: int, stretch: int, folder: Path
 ) -> Buckets:
-    events = _deal_rows(rows.frame, [key.name for key in lookup.view.join_keys], buckets, folder / "rows")
+    with named(lookup.view.name):
+        events = _deal_rows(rows.frame, [key.name for key in lookup.view.join_keys], buckets, folder / "rows")
     fields = [(lookup.column(f.name), polars_type(f.type)) for f in lookup.features]
     columns = {_ROW: pl.Int64(), **dict(fields), **{_status(name): STATUS for name, _ in fields}}
     answers = Buckets(folder / "answers", pl.Schema(columns))

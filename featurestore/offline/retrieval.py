@@ -50,12 +50,12 @@ def get_historical_features(
 ) -> HistoricalJob:
     """The features of each label row as they were at its instant. Nothing is computed yet, but versions are pinned.
 
-    A row at exactly the instant is visible; ``ttl`` is closed at both ends; ties fall to arrival, then sequence. Every label row comes
-    back exactly once, in its order, with all its columns; a key that is null, or was never seen, gives nulls.
+    A row at exactly the instant is visible; ``ttl`` is closed at both ends; ties fall to arrival, then sequence. Every label
+    row comes back exactly once, in its order, with all its columns; a key that is null, or was never seen, gives nulls.
 
     Args:
-        labels: frame (Polars, Arrow, pandas), path, or SQL text starting with ``select`` or ``with``: join keys, ``event_timestamp`` (naive
-            is UTC), and anything else, which is kept as it is.
+        labels: frame (Polars, Arrow, pandas), path, or SQL text starting with ``select`` or ``with``: join keys,
+            ``event_timestamp`` (naive is UTC), and anything else, which is kept as it is.
         features: a service or its name, or views and references.
         as_known: only rows that had arrived by the instant.
         full_feature_names: ``view__feature`` in place of ``feature``.

@@ -53,7 +53,7 @@ class Buckets:
         with pa.OSFile(str(path)) as file, pa.ipc.open_stream(file) as reader:
             frame = pl.DataFrame(reader.read_all())
         path.unlink()
-        return frame.cast(self._schema)  # type: ignore[arg-type]
+        return frame.cast(self._schema)
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number}.arrow"

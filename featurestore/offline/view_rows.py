@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
-from featurestore.errors import TransformError
 from featurestore.features import ViewLookup
 from featurestore.offline.labels import INSTANT
 from featurestore.offline.lookups import STATUS, Answer, check_arrival_known, look_up
@@ -19,7 +18,8 @@ from featurestore.transforms import engines
 from featurestore.transforms.casts import exact_expression
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import KEY_ID, match_keys, number_keys
-from featurestore.transforms.views import ComputedView
+from featurestore.transforms.views import ComputedView, named
+from featurestore.transforms.windows.api import compute_windows
 
 if TYPE_CHECKING:
     from featurestore.offline.inputs import Inputs
@@ -62,7 +62,8 @@ class AsOfRows:
         computed = self.computed
         if not computed.row_wise:
             # Two passes must see one order of rows, which a transform that mixes them need not give twice.
-            rows, engine = engines.collect(self.frame, engine)
+            with named(self.lookup.view.name):
+                rows, engine = engines.collect(self.frame, engine)
             computed = replace(computed, frame=rows.lazy())
         return look_up(self.lookup, computed, labels, as_known=self.as_known, engine=engine)
 
@@ -86,17 +87,22 @@ class WindowRows:
 
     def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
         """The features of labels; an empty window is ``PRESENT`` where it has a value, such as a count of 0."""
-        try:
-            from featurestore.transforms.windows.api import compute_windows
-        except ModuleNotFoundError as error:
-            raise TransformError(self.lookup.view.name, "windows cannot be computed by this version of featurestore") from error
         view = self.lookup.view
         join_keys = [key.name for key in view.join_keys]
         columns = zip(join_keys, self.lookup.key_columns, strict=True)
         keys = labels.select(*(pl.col(column).alias(key) for key, column in columns), INSTANT)
         table, ids = number_keys(keys, join_keys)
-        events, engine = engines.collect(match_keys(self.events, table, join_keys), engine)
-        found = compute_windows(view, events, ids.alias(KEY_ID), keys[INSTANT], as_known=self.as_known, engine=engine)
+        with named(view.name):
+            events, engine = engines.collect(match_keys(self.events, table, join_keys), engine)
+        found = compute_windows(
+            view,
+            events,
+            events[KEY_ID].to_numpy(),
+            ids.to_numpy(),
+            keys[INSTANT].to_numpy(),
+            as_known=self.as_known,
+            xp=engines.arrays(engine),
+        )
         values = {self.lookup.column(f.name): found[f.name] for f in self.lookup.features}
         present = pl.when(pl.all().is_not_null()).then(pl.lit("PRESENT")).otherwise(pl.lit("NULL")).cast(STATUS).name.keep()
         frame = pl.DataFrame(values)

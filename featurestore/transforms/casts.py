@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pyarrow as pa
+from polars.exceptions import PolarsError
 
 from featurestore.errors import DataTypeError
 from featurestore.registry.records import Field
@@ -60,7 +61,12 @@ def cast_exactly(values: pl.Series, data_type: DataType) -> pl.Series:
         back = result.dt.convert_time_zone(values.dtype.time_zone or "UTC")
         back = back.dt.replace_time_zone(None) if values.dtype.time_zone is None else back
     else:
-        result = values.cast(target, strict=False)
+        try:
+            result = values.cast(target, strict=False)
+        except PolarsError as error:  # such as a list of another length than the vector
+            raise DataTypeError(
+                f"column {values.name!r}: {str(error).splitlines()[0]}", hint=f"it is declared {data_type!r}"
+            ) from error
         back = result
     changed = back.cast(values.dtype, strict=False).ne_missing(values)
     if changed.any():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def run_cudf(view: FeatureView, events: pl.LazyFrame, engine: str) -> tuple[pl.LazyFrame, bool, bool]:
-    """The rows of a view's function; never row-wise, for a function cannot be seen into, and the arrival known only if it says it.
+    """The rows of a view's function: never row-wise, for it cannot be seen into; the arrival is known only if it says it.
 
     Rows that keep their index keep the hidden columns for the order of ties.
     """

@@ -36,16 +36,17 @@ _ROW_WISE_NODES: Final = frozenset(
 )
 _ROW_WISE_FUNCTIONS: Final = frozenset(
     {
-        "Abs", "ArrayExpr", "AsStruct", "Atan2", "BinaryExpr", "CategoricalExpr", "Cbrt", "Ceil", "Clip", "Coalesce", "Exp", "Expm1",
-        "FillNull", "Floor", "Hash", "ListExpr", "Log", "Log1p", "MaxHorizontal", "MeanHorizontal", "MinHorizontal", "Negate", "Pow",
-        "PowExpr", "Replace", "ReplaceStrict", "Round", "RoundSF", "RoundSignificant", "Sign", "Sqrt", "StringExpr", "StructExpr",
-        "SumHorizontal", "TemporalExpr", "Trigonometry", "Truncate", "Unary",
+        "Abs", "ArrayExpr", "AsStruct", "Atan2", "BinaryExpr", "CategoricalExpr", "Cbrt", "Ceil", "Clip", "Coalesce",
+        "Exp", "Expm1", "FillNull", "Floor", "Hash", "ListExpr", "Log", "Log1p", "MaxHorizontal", "MeanHorizontal",
+        "MinHorizontal", "Negate", "Pow", "PowExpr", "Replace", "ReplaceStrict", "Round", "RoundSF",
+        "RoundSignificant", "Sign", "Sqrt", "StringExpr", "StructExpr", "SumHorizontal", "TemporalExpr",
+        "Trigonometry", "Truncate", "Unary",
     }
 )  # fmt: skip
 _ROW_WISE_BOOLEANS: Final = frozenset(
     {
-        "AllHorizontal", "AnyHorizontal", "IsBetween", "IsFinite", "IsIn", "IsInfinite", "IsNan", "IsNotNan", "IsNotNull", "IsNull",
-        "IsClose", "Not",
+        "AllHorizontal", "AnyHorizontal", "IsBetween", "IsFinite", "IsIn", "IsInfinite", "IsNan", "IsNotNan",
+        "IsNotNull", "IsNull", "IsClose", "Not",
     }
 )  # fmt: skip
 

@@ -33,8 +33,8 @@ _MIXING: Final = (
 def run_sql(query: str, source: str, events: pl.LazyFrame) -> tuple[pl.LazyFrame, bool, bool]:
     """The rows of a query over events known by their source's name; whether it is row-wise, and whether the arrival is known.
 
-    A query that filters and computes row by row keeps the hidden columns without naming them. One that mixes rows (joins, groups,
-    window functions ...) says itself what ``__arrival_time`` is.
+    A query that filters and computes row by row keeps the hidden columns without naming them. One that mixes rows (joins,
+    groups, window functions ...) says itself what ``__arrival_time`` is.
     """
     carried = with_hidden(query, source)
     with duckdb.connect() as connection:

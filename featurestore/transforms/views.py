@@ -19,6 +19,7 @@ from featurestore.transforms.casts import INSTANT, exact_expression, type_of
 from featurestore.transforms.cudf_views import run_cudf
 from featurestore.transforms.events import HIDDEN, Events
 from featurestore.transforms.sql_views import run_sql
+from featurestore.transforms.windows.schema import window_schema
 
 if TYPE_CHECKING:
     from featurestore.registry.definitions import EventSource, FeatureView
@@ -31,8 +32,8 @@ class ComputedView:
     """The rows of a view.
 
     Args:
-        frame: join keys, ``__event_time``, ``__arrival_time``, ``__sequence`` and the features; the hidden two are null where the
-            transform lost them.
+        frame: join keys, ``__event_time``, ``__arrival_time``, ``__sequence`` and the features; the last two of the hidden
+            columns are null where the transform lost them.
         features: the features, typed.
         row_wise: each row comes from one event of the source, so that events may be left out before the transform runs.
         arrival_known: ``__arrival_time`` says when a row could first be known, not only how ties are ordered.
@@ -85,8 +86,6 @@ def view_schema(view: FeatureView, source: EventSource, source_schema: pa.Schema
         DefinitionError: aggregations that the source's columns do not allow.
     """
     if view.aggregations:
-        from featurestore.transforms.windows.schema import window_schema
-
         return tuple(window_schema(view, source_schema))
     declared = tuple(f for f in view.features or () if isinstance(f, Field))
     if view.features is not None and len(declared) == len(view.features):

@@ -87,20 +87,68 @@ def test_collecting_leaves_the_instants_behind() -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    [a + 1, a.is_in([1, 2]), a.fill_null(0), pl.max_horizontal("a", "c"), pl.struct("a", "c"), b.list.sum(), b.list.eval(pl.element().max()), pl.coalesce("a", "c"),
-     a.cast(pl.Datetime).dt.year(), pl.lit(3), pl.format("{}!", "a"), a.round(2), ~(a > 1), a.is_null(), -a, a**2, a.log(), a.clip(0, 1),
-     a.replace_strict({1: 2}, default=None), pl.concat_str("a", "c"), a.abs(), a.is_between(0, 1), a.sin(), a.name.suffix("_x")],
-)  # fmt: skip
+    [
+        a + 1,
+        a.is_in([1, 2]),
+        a.fill_null(0),
+        pl.max_horizontal("a", "c"),
+        pl.struct("a", "c"),
+        b.list.sum(),
+        b.list.eval(pl.element().max()),
+        pl.coalesce("a", "c"),
+        a.cast(pl.Datetime).dt.year(),
+        pl.lit(3),
+        pl.format("{}!", "a"),
+        a.round(2),
+        ~(a > 1),
+        a.is_null(),
+        -a,
+        a**2,
+        a.log(),
+        a.clip(0, 1),
+        a.replace_strict({1: 2}, default=None),
+        pl.concat_str("a", "c"),
+        a.abs(),
+        a.is_between(0, 1),
+        a.sin(),
+        a.name.suffix("_x"),
+    ],
+)
 def test_row_wise_expressions(expression: pl.Expr) -> None:
     assert is_row_wise(expression)
 
 
 @pytest.mark.parametrize(
     "expression",
-    [pl.len(), a.sum(), a.first(), a.shift(1), a.cum_sum(), a.rolling_mean(2), a.rank(), a.diff(), a.fill_null(strategy="forward"),
-     a.is_first_distinct(), a.sort(), a.reverse(), a.max().over("k"), a.filter(a > 1), a.any(), a.unique(), a.ewm_mean(alpha=0.5),
-     a + a.mean(), pl.when(a.mean() > 1).then(1), a.is_in(a.head(1).implode()), a.str.join(","), a.interpolate(),
-     a.pct_change(), a.arg_max(), a.forward_fill(), a.is_duplicated(), pl.int_range(pl.len())],
-)  # fmt: skip
+    [
+        pl.len(),
+        a.sum(),
+        a.first(),
+        a.shift(1),
+        a.cum_sum(),
+        a.rolling_mean(2),
+        a.rank(),
+        a.diff(),
+        a.fill_null(strategy="forward"),
+        a.is_first_distinct(),
+        a.sort(),
+        a.reverse(),
+        a.max().over("k"),
+        a.filter(a > 1),
+        a.any(),
+        a.unique(),
+        a.ewm_mean(alpha=0.5),
+        a + a.mean(),
+        pl.when(a.mean() > 1).then(1),
+        a.is_in(a.head(1).implode()),
+        a.str.join(","),
+        a.interpolate(),
+        a.pct_change(),
+        a.arg_max(),
+        a.forward_fill(),
+        a.is_duplicated(),
+        pl.int_range(pl.len()),
+    ],
+)
 def test_expressions_that_mix_rows(expression: pl.Expr) -> None:
     assert not is_row_wise(expression)
