@@ -101,7 +101,13 @@ def _memory() -> tuple[int, int]:
 def _packages() -> Iterator[Check]:
     for name in _CORE:
         installed = _version(name)
-        yield Check("packages", name, "ok" if installed else "problem", installed or "not installed", "" if installed else "pip install featurestore")
+        yield Check(
+            "packages",
+            name,
+            "ok" if installed else "problem",
+            installed or "not installed",
+            "" if installed else "pip install featurestore",
+        )
     for extra, modules in EXTRAS.items():
         absent = [module for module in modules if importlib.util.find_spec(module) is None]
         found = f"without {', '.join(absent)}" if absent else ", ".join(modules)
@@ -125,7 +131,9 @@ def _gpu() -> Iterator[Check]:
     asked = subprocess.run(query, capture_output=True, text=True, timeout=20, check=False)
     lines = asked.stdout.strip().splitlines()
     if asked.returncode or not lines:
-        yield Check("gpu", "driver", "problem", f"nvidia-smi says: {(asked.stderr or asked.stdout).strip()[:200]}", "mend the driver")
+        yield Check(
+            "gpu", "driver", "problem", f"nvidia-smi says: {(asked.stderr or asked.stdout).strip()[:200]}", "mend the driver"
+        )
         return
     yield Check("gpu", "driver", "ok", "; ".join(lines))
     if importlib.util.find_spec("cupy") is None:
@@ -150,7 +158,9 @@ def _stores(store: FeatureStore) -> Iterator[Check]:
     yield _attempt("project", "lake", lambda: _lake(store), f"[lake] url is {config.lake.url}")
     yield _attempt("project", "online store", lambda: _online(store), f"[online] url is {_redacted(config.online.url)}")
     if config.server.host not in ("127.0.0.1", "localhost", "::1") and not config.server.token:
-        yield Check("project", "token", "problem", f"[server] listens on {config.server.host} without a token", "set [server] token")
+        yield Check(
+            "project", "token", "problem", f"[server] listens on {config.server.host} without a token", "set [server] token"
+        )
 
 
 def _attempt(area: str, name: str, attempt: Callable[[], str], mend: str) -> Check:

@@ -146,7 +146,9 @@ def install_error_handlers(app: FastAPI) -> None:
         assert isinstance(error, RequestValidationError)  # noqa: S101 - what it was registered for
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        return answer(HttpError(422, "invalid_parameter", f"{where}: {first['msg']}", hint="the parameters are listed at /docs"))
+        return answer(
+            HttpError(422, "invalid_parameter", f"{where}: {first['msg']}", hint="the parameters are listed at /docs")
+        )
 
     async def unexpected(_: Request, __: Exception) -> Response:
         return _response(_internal(), 500)  # Starlette raises it once more, for the server to log

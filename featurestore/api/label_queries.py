@@ -7,7 +7,7 @@ owner may; one from the network may not. Only one ``select`` over tables of the 
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from featurestore.api.errors import HttpError
 from featurestore.errors import did_you_mean
@@ -51,9 +51,29 @@ def check_query(query: str, tables: Collection[str]) -> str:
     return query
 
 
-_TABLE_MAKERS = frozenset({"query", "query_table", "glob", "read_text", "read_blob", "read_json", "read_json_auto", "read_ndjson",
-                           "read_csv", "read_csv_auto", "read_parquet", "parquet_scan", "sniff_csv", "getenv", "parquet_metadata",
-                           "parquet_schema", "parquet_file_metadata", "parquet_kv_metadata"})  # fmt: skip
+_TABLE_MAKERS: Final = frozenset(
+    [
+        "getenv",
+        "glob",
+        "parquet_file_metadata",
+        "parquet_kv_metadata",
+        "parquet_metadata",
+        "parquet_scan",
+        "parquet_schema",
+        "query",
+        "query_table",
+        "read_blob",
+        "read_csv",
+        "read_csv_auto",
+        "read_json",
+        "read_json_auto",
+        "read_ndjson",
+        "read_parquet",
+        "read_text",
+        "sniff_csv",
+    ]
+)
+"""Functions that read beyond the lake wherever they stand. In ``from`` no function passes at all."""
 
 
 def _refused(found: str, hint: str | None = None) -> HttpError:

@@ -104,7 +104,7 @@ def check_entity_count(columns: dict[str, Any] | list[Any], limit: int) -> int:
     """
     lengths = {len(columns)} if isinstance(columns, list) else {len(column) for column in columns.values()}
     if len(lengths) > 1:
-        found = ", ".join(f"{name}: {len(column)}" for name, column in dict(columns).items())  # type: ignore[arg-type]
+        found = ", ".join(f"{name}: {len(column)}" for name, column in dict(columns).items())
         raise HttpError(422, "unequal_columns", f"the columns have different lengths ({found})", hint="one value per entity")
     count = lengths.pop() if lengths else 0
     if count > limit:

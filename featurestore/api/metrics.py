@@ -52,7 +52,10 @@ class Metrics:
             "featurestore_online_entities", "Entities per online request.", buckets=_ENTITIES, registry=self.registry
         )
         self.rows = Counter(
-            "featurestore_rows_written", "Rows by source and what became of them.", ["source", "outcome"], registry=self.registry
+            "featurestore_rows_written",
+            "Rows by source and what became of them.",
+            ["source", "outcome"],
+            registry=self.registry,
         )
         self._children: dict[Any, Any] = {}
 
@@ -87,7 +90,7 @@ class Metrics:
         if not os.environ.get(MULTIPROCESS_FOLDER):
             return generate_latest(self.registry)
         registry = CollectorRegistry()
-        MultiProcessCollector(registry)
+        MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 

@@ -40,7 +40,8 @@ class PushRequest(msgspec.Struct, forbid_unknown_fields=True):
         Raises:
             RequestError: none or both were.
         """
-        return _one_of(rows=self.rows, columns=self.columns)
+        given: Rows | Columns = _one_of(rows=self.rows, columns=self.columns)
+        return given
 
 
 class Labels(msgspec.Struct, forbid_unknown_fields=True):
@@ -90,9 +91,7 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
     },
     PushRequest: {
         "Rows": {
-            "rows": [
-                {"station": "HARBOUR", "measured_at": "2026-03-03T09:00:00Z", "bikes": 11, "docks": 13, "temperature": 9}
-            ]
+            "rows": [{"station": "HARBOUR", "measured_at": "2026-03-03T09:00:00Z", "bikes": 11, "docks": 13, "temperature": 9}]
         },
         "Columns": {
             "columns": {
@@ -108,7 +107,9 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
         "Labels in the request": {
             "name": "trips",
             "labels": {
-                "rows": [{"station": "HARBOUR", "event_timestamp": "2026-03-01T17:00:00Z", "party_size": 2, "found_bikes": True}]
+                "rows": [
+                    {"station": "HARBOUR", "event_timestamp": "2026-03-01T17:00:00Z", "party_size": 2, "found_bikes": True}
+                ]
             },
             "features": "trip_model",
         },
@@ -119,9 +120,7 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
         },
     },
     ValidationRequest: {
-        "One expectation": {
-            "expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "station"}}]
-        },
+        "One expectation": {"expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "station"}}]},
     },
 }
 """Posted as they are by the tests to a service over the repository that ``featurestore init`` writes."""
@@ -147,7 +146,8 @@ def upload_body() -> dict[str, Any]:
 def _schema(shape: type) -> dict[str, Any]:
     (schema,), components = msgspec.json.schema_components([shape], ref_template="#/components/schemas/{name}")
     name = str(schema["$ref"]).rpartition("/")[2]
-    return _inlined(components[name], components)
+    inlined: dict[str, Any] = _inlined(components[name], components)
+    return inlined
 
 
 def _inlined(schema: Any, components: Mapping[str, Any]) -> Any:

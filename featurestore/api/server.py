@@ -6,6 +6,7 @@ there. ``SIGTERM`` and ``SIGINT`` end it gracefully: no new connections, what is
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import signal
@@ -75,7 +76,7 @@ def _granian(host: str, port: int, workers: int) -> None:
         address=host,
         port=port,
         interface=Interfaces.ASGI,
-        loop=_loop(Loops),
+        loop=Loops.uvloop if _has_uvloop() else Loops.asyncio,
         workers=workers,
         websockets=False,
         factory=True,
@@ -85,19 +86,17 @@ def _granian(host: str, port: int, workers: int) -> None:
     ).serve()
 
 
-def _loop(loops: object) -> object:
-    try:
-        import uvloop  # noqa: F401
-    except ImportError:
-        return getattr(loops, "asyncio")  # noqa: B009
-    return getattr(loops, "uvloop")  # noqa: B009
+def _has_uvloop() -> bool:
+    return importlib.util.find_spec("uvloop") is not None
 
 
 def _uvicorn(host: str, port: int, workers: int) -> None:
     try:
         import uvicorn
     except ImportError:
-        raise ConfigError("uvicorn is not installed", hint="pip install 'featurestore[uvicorn]', or serve with granian") from None
+        raise ConfigError(
+            "uvicorn is not installed", hint="pip install 'featurestore[uvicorn]', or serve with granian"
+        ) from None
     # Once it has ended, uvicorn raises the signal that ended it once more, as if it had not been heeded.
     before = {number: signal.signal(number, _heeded) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -86,7 +86,7 @@ def _encode_floats(values: Sequence[Any]) -> Sequence[Any]:
 def _encode_float(value: float) -> float | str:
     if math.isfinite(value):
         return float(value)
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
 @lru_cache(maxsize=1024)
@@ -187,4 +187,3 @@ def _example(data_type: DataType) -> str:
     if isinstance(data_type, List | Vector):
         return "an array"
     return "an object" if isinstance(data_type, Struct) else '1.5 or "NaN"'
-

@@ -9,6 +9,7 @@ from featurestore.api.cli.commands.init import write_template
 from featurestore.store import FeatureStore
 from tests.api.in_process import Client, client_of
 
+
 @pytest.fixture(scope="session")
 def empty_repository(tmp_path_factory) -> Path:
     """Definitions applied, nothing landed."""

@@ -36,7 +36,10 @@ def client_of(folder: Path, **server: object) -> Iterator[Client]:
     config = load_config(folder)
     store = FeatureStore(config=replace(config, server=replace(config.server, **server)))
     app = create_app(store)
-    with anyio.from_thread.start_blocking_portal() as portal, portal.wrap_async_context_manager(app.router.lifespan_context(app)):
+    with (
+        anyio.from_thread.start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(app.router.lifespan_context(app)),
+    ):
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         http = httpx.AsyncClient(transport=transport, base_url="http://service")
         with portal.wrap_async_context_manager(http):

@@ -67,7 +67,9 @@ def test_the_same_answer_comes_as_arrow(service):
 def test_pushed_rows_are_visible_when_the_answer_returns_and_a_repeated_push_lands_nothing(service):
     row = {"station": "HARBOUR", "measured_at": "2026-03-05T06:00:00Z", "bikes": 21, "docks": 3, "temperature": 5}
     first = service.post("/v1/push/readings", json={"rows": [row]}, headers={"Idempotency-Key": "one"})
-    assert (first.status_code, first.json()["ingest"]["landed"], first.json()["views"]) == (200, 1, {"station_state": 1}), first.text
+    assert (first.status_code, first.json()["ingest"]["landed"], first.json()["views"]) == (200, 1, {"station_state": 1}), (
+        first.text
+    )
     assert ask(service, "HARBOUR")["features"]["bikes"] == [21]
     again = service.post("/v1/push/readings", json={"rows": [row]}, headers={"Idempotency-Key": "one"})
     assert (again.status_code, again.json()["ingest"]["landed"]) == (200, 0), again.text
@@ -82,8 +84,12 @@ def test_a_late_push_does_not_move_the_newest_back(service):
 
 def test_arrow_rows_can_be_pushed(service):
     known = service.store.catalog.source_schema("readings")
-    table = pa.table({"station": ["DOCK"], "measured_at": ["2026-03-05T06:00:00Z"], "bikes": [5], "docks": [6], "temperature": [7]})
-    table = table.set_column(1, "measured_at", table["measured_at"].cast(pa.timestamp("us", "UTC"))).cast(pa.schema(list(known)))
+    table = pa.table(
+        {"station": ["DOCK"], "measured_at": ["2026-03-05T06:00:00Z"], "bikes": [5], "docks": [6], "temperature": [7]}
+    )
+    table = table.set_column(1, "measured_at", table["measured_at"].cast(pa.timestamp("us", "UTC"))).cast(
+        pa.schema(list(known))
+    )
     sink = pa.BufferOutputStream()
     with pa.ipc.new_stream(sink, table.schema) as writer:
         writer.write_table(table)
@@ -93,7 +99,10 @@ def test_arrow_rows_can_be_pushed(service):
 
 
 def test_a_row_that_does_not_fit_is_refused_with_its_column_and_place(service):
-    rows = [{"station": "A", "measured_at": "2026-03-05T06:00:00Z", "bikes": 1}, {"station": "A", "measured_at": "x", "bikes": 2}]
+    rows = [
+        {"station": "A", "measured_at": "2026-03-05T06:00:00Z", "bikes": 1},
+        {"station": "A", "measured_at": "x", "bikes": 2},
+    ]
     answer = service.post("/v1/push/readings", json={"rows": rows})
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_type")
     assert "'measured_at', value 1: 'x'" in answer.json()["error"]["message"]

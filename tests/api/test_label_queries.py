@@ -30,7 +30,7 @@ def test_queries_over_the_lake_pass(query):
     [
         "select * from read_csv('/etc/passwd')",
         "select * from '/etc/passwd'",
-        "select * from \"/etc/passwd\"",
+        'select * from "/etc/passwd"',
         "select * from read_text('/etc/passwd')",
         "select * from glob('/*')",
         "select * from trips where station in (select content from read_text('/etc/passwd'))",

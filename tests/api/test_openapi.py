@@ -48,7 +48,9 @@ def test_every_operation_has_a_summary_and_the_form_of_errors(document):
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation["summary"], (method, path)
-            assert operation["responses"]["4XX"]["content"]["application/json"]["schema"] == {"$ref": "#/components/schemas/Error"}
+            assert operation["responses"]["4XX"]["content"]["application/json"]["schema"] == {
+                "$ref": "#/components/schemas/Error"
+            }
 
 
 def test_every_reference_in_the_document_leads_somewhere(document):

@@ -33,7 +33,11 @@ INSTANT = datetime(2013, 1, 31, 12, 0, 0, 1, UTC)
         (t.Timestamp, INSTANT, '"2013-01-31T12:00:00.000001Z"'),
         (t.List(t.Int64), [1, None, 3], "[1,null,3]"),
         (t.Vector(t.Float32, 2), [0.5, math.nan], '[0.5,"NaN"]'),
-        (t.Struct({"at": t.Timestamp, "raw": t.Bytes}), {"at": INSTANT, "raw": b""}, '{"at":"2013-01-31T12:00:00.000001Z","raw":""}'),
+        (
+            t.Struct({"at": t.Timestamp, "raw": t.Bytes}),
+            {"at": INSTANT, "raw": b""},
+            '{"at":"2013-01-31T12:00:00.000001Z","raw":""}',
+        ),
     ],
 )
 def test_each_type_has_one_json_form_and_comes_back(data_type, value, json):
@@ -54,7 +58,10 @@ def test_instants_come_back(values):
     assert decode_column(orjson.loads(to_json(encode_column(values, t.Timestamp))), t.Timestamp, "x") == values
 
 
-@given(st.lists(st.none() | st.binary(), max_size=5), st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3), max_size=5))
+@given(
+    st.lists(st.none() | st.binary(), max_size=5),
+    st.lists(st.decimals(allow_nan=False, allow_infinity=False, places=3), max_size=5),
+)
 def test_bytes_and_decimals_come_back(raw, numbers):
     assert decode_column(orjson.loads(to_json(encode_column(raw, t.Bytes))), t.Bytes, "x") == raw
     assert decode_column(orjson.loads(to_json(encode_column(numbers, t.Decimal(38, 3)))), t.Decimal(38, 3), "x") == numbers
@@ -62,7 +69,10 @@ def test_bytes_and_decimals_come_back(raw, numbers):
 
 def test_an_instant_in_another_zone_is_taken_as_the_same_instant_and_a_naive_one_as_utc():
     east = timezone(timedelta(hours=2))
-    assert decode_column(["2013-01-31T14:00:00.000001+02:00", "2013-01-31T12:00:00.000001"], t.Timestamp, "at") == [INSTANT, INSTANT]
+    assert decode_column(["2013-01-31T14:00:00.000001+02:00", "2013-01-31T12:00:00.000001"], t.Timestamp, "at") == [
+        INSTANT,
+        INSTANT,
+    ]
     assert to_json(INSTANT.astimezone(east)) == b'"2013-01-31T14:00:00.000001+02:00"'
 
 

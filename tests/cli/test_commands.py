@@ -47,7 +47,7 @@ def test_apply_makes_a_revision_once_and_restore_goes_back(copy):
     applied = run("apply", "-m", "shorter", "--author", "ann", "--repo", copy, "--json").json
     assert (applied["revision"], applied["applied"]) == (2, True)
     listed = run("registry", "revisions", "--repo", copy, "--json").json["revisions"]
-    assert [(r["number"], r["author"], r["message"]) for r in listed][0] == (2, "ann", "shorter")
+    assert (listed[0]["number"], listed[0]["author"], listed[0]["message"]) == (2, "ann", "shorter")
     assert run("registry", "restore", "1", "--repo", copy, "--json").json["number"] == 3
     assert run("registry", "restore", "9", "--repo", copy).code == 4
 
@@ -84,7 +84,15 @@ def test_get_looks_up_the_past_and_writes_it(made, tmp_path):
 
     out = tmp_path / "training.parquet"
     written = run("get", "trip_model", "--labels", made / "data" / "labels.csv", "--out", out, "--repo", made, "--json").json
-    assert written["columns"] == ["station", "event_timestamp", "party_size", "found_bikes", "bikes", "share_full", "enough_bikes"]
+    assert written["columns"] == [
+        "station",
+        "event_timestamp",
+        "party_size",
+        "found_bikes",
+        "bikes",
+        "share_full",
+        "enough_bikes",
+    ]
     assert pl.read_parquet(out).height == 9
     shown = run("get", "trip_model", "--labels", made / "data" / "labels.csv", "--limit", "2", "--repo", made, "--json").json
     assert (len(shown["rows"]), shown["row_count"]) == (2, 9)
@@ -127,7 +135,11 @@ def test_sql_answers_and_writes(made, tmp_path):
 def test_validate_fails_with_its_own_exit_code(made, tmp_path):
     assert run("validate", "readings", "--repo", made).code == 0
     suite = tmp_path / "suite.json"
-    suite.write_text(json.dumps({"expectations": [{"type": "expect_column_max_to_be_between", "kwargs": {"column": "bikes", "max_value": 2}}]}))
+    suite.write_text(
+        json.dumps(
+            {"expectations": [{"type": "expect_column_max_to_be_between", "kwargs": {"column": "bikes", "max_value": 2}}]}
+        )
+    )
     failed = run("validate", "readings", "--expectations", suite, "--repo", made, "--json")
     assert (failed.code, failed.json["success"]) == (3, False)
 
@@ -205,7 +217,9 @@ def test_doctor_looks_at_the_machine_and_the_stores(made, tmp_path):
     for (area, _), check in checks.items():
         if area == "extras":
             assert check["state"] == "ok" or "pip install" in check["mend"]
-    elsewhere = {(check["area"], check["name"]): check["state"] for check in run("doctor", "--repo", tmp_path, "--json").json["checks"]}
+    elsewhere = {
+        (check["area"], check["name"]): check["state"] for check in run("doctor", "--repo", tmp_path, "--json").json["checks"]
+    }
     assert elsewhere["project", "featurestore.toml"] == "missing"
 
 

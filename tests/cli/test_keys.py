@@ -34,7 +34,7 @@ TYPES = {
         ("b=true", {"b": True}),
         ("at=2026-03-01T00:00:00Z", {"at": datetime(2026, 3, 1, tzinfo=UTC)}),
         ("d=12.50", {"d": Decimal("12.50")}),
-        ("d=12", {"d": Decimal("12")}),
+        ("d=12", {"d": Decimal(12)}),
         ("v=[1,2],i=3", {"v": [1, 2], "i": 3}),
         ("i=null", {"i": None}),
     ],

@@ -27,7 +27,9 @@ async def healthz() -> dict[str, str]:
     return {"status": "ok"}
 
 
-@router.get("/readyz", summary="The service can answer", response_model=None, responses={503: {"description": "A part is not ready"}})
+@router.get(
+    "/readyz", summary="The service can answer", response_model=None, responses={503: {"description": "A part is not ready"}}
+)
 def readyz(service: Service = Depends(service_of)) -> Response:  # noqa: B008 - how FastAPI declares it
     """Asks the catalog, the lake and the online store; 503 names those that do not answer."""
     store = service.store

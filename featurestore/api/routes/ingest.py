@@ -22,15 +22,15 @@ router = APIRouter(tags=["events in"])
 _WHO: Final = Depends(service_of)
 
 
-@router.post(
-    "/v1/ingest/{source}", summary="Land uploaded files", response_class=Response, openapi_extra=upload_body()
-)
+@router.post("/v1/ingest/{source}", summary="Land uploaded files", response_class=Response, openapi_extra=upload_body())
 async def ingest(
     source: str,
     request: Request,
     filename: str = Query("", description="Name of a raw body; its ending tells format and compression."),
     format: str | None = Query(None, description="In place of the file's ending: csv, jsonl, parquet, arrow, combined, regex."),
-    idempotency_key: str | None = Header(None, max_length=200, description="Names the upload; the same key again lands nothing."),
+    idempotency_key: str | None = Header(
+        None, max_length=200, description="Names the upload; the same key again lands nothing."
+    ),
     service: Service = _WHO,
 ) -> Response:
     """Lands the files of a multipart body, or the body itself, in a source's table: validated, stamped, at most once.

@@ -138,8 +138,8 @@ def operation() -> dict[str, Any]:
         "tags": ["features out"],
         "summary": "The newest features of entities",
         "description": "One read of the online store, whatever the number of views. Columns of equal length come back, in the "
-        "order of the entities asked for. With `Accept: application/vnd.apache.arrow.stream` an Arrow IPC stream comes back: the "
-        "features, then `NAME__status` and `NAME__event_time` of each.",
+        "order of the entities asked for. With `Accept: application/vnd.apache.arrow.stream` an Arrow IPC stream comes back: "
+        "the features, then `NAME__status` and `NAME__event_time` of each.",
         "operationId": "online_features",
         **json_body(OnlineRequest),
         "responses": {

@@ -33,7 +33,9 @@ _DECODER: Final = msgspec.json.Decoder(PushRequest)
 async def push(
     source: str,
     request: Request,
-    idempotency_key: str | None = Header(None, max_length=200, description="Names the batch: the same key again lands nothing."),
+    idempotency_key: str | None = Header(
+        None, max_length=200, description="Names the batch: the same key again lands nothing."
+    ),
     service: Service = _WHO,
 ) -> Response:
     """Lands rows in the lake and writes what they change to the online store, before it answers.

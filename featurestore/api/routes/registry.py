@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Literal
 
 from fastapi import APIRouter, Depends, Query
@@ -24,7 +25,9 @@ def overview(service: Service = _WHO) -> Response:
     newest = service.store.catalog.newest()
     definitions = service.store.catalog.definitions()
     shelves: tuple[Shelf, ...] = ("entities", "sources", "views", "services")
-    return json_answer({"revision": newest.to_dict() if newest else None, **{shelf: sorted(shelf_of(definitions, shelf)) for shelf in shelves}})
+    return json_answer(
+        {"revision": newest.to_dict() if newest else None, **{shelf: sorted(shelf_of(definitions, shelf)) for shelf in shelves}}
+    )
 
 
 @router.get("/revisions", summary="All revisions, newest first", response_class=Response)
@@ -77,7 +80,7 @@ def definition(shelf: Shelf, name: str, service: Service = _WHO) -> Response:
     """One applied definition: its meaning as data, its version, and what people say about it."""
     store = service.store
     applied = store.catalog.definitions()
-    lookups = {
+    lookups: dict[Shelf, Callable[[str], Definition]] = {
         "entities": applied.entity, "sources": applied.source, "views": applied.any_view, "services": applied.service
     }  # fmt: skip
     return json_answer(describe(lookups[shelf](name)))

@@ -24,7 +24,11 @@ def command(session: Session, message: str, author: str | None) -> None:
 
     def show() -> None:
         session.output.line(plan)
-        done = f"Applied as revision {revision.number}." if plan.changes else f"Nothing to apply: revision {revision.number} it is."
+        done = (
+            f"Applied as revision {revision.number}."
+            if plan.changes
+            else f"Nothing to apply: revision {revision.number} it is."
+        )
         session.output.line(done)
 
     session.output.answer(document, show)

@@ -55,7 +55,9 @@ def list_datasets(session: Session) -> None:
     """List every version of every training set."""
     found = list(session.store.datasets())
     document = {"datasets": [_document(dataset) for dataset in found]}
-    rows = [(d.name, d.version, d.manifest.created_at, d.manifest.author, _counts(d), d.manifest.content_hash[:12]) for d in found]
+    rows = [
+        (d.name, d.version, d.manifest.created_at, d.manifest.author, _counts(d), d.manifest.content_hash[:12]) for d in found
+    ]
     columns = ("name", "version", "created", "author", "rows", "content hash")
     session.output.answer(document, lambda: session.output.table(columns, rows, empty="no training sets"))
 

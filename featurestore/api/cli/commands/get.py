@@ -13,7 +13,9 @@ from featurestore.api.cli.session import Session, global_options, pass_session
 @click.command("get")
 @click.argument("features", nargs=-1, required=True)
 @click.option("-e", "--entity", "entities", multiple=True, metavar="KEY=VALUE,...", help="Join keys of one entity; repeatable.")
-@click.option("-r", "--request", "request_rows", multiple=True, metavar="NAME=VALUE,...", help="Request columns, one per entity.")
+@click.option(
+    "-r", "--request", "request_rows", multiple=True, metavar="NAME=VALUE,...", help="Request columns, one per entity."
+)
 @click.option("--labels", metavar="DATA", help="As of each label's instant: a file, or a query starting with select or with.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="With --labels: write Parquet here.")
 @click.option("--as-known", is_flag=True, help="With --labels: only rows that had arrived by the instant.")

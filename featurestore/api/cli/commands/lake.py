@@ -56,7 +56,8 @@ def history(session: Session, table: str, kind: str) -> None:
     entries = list(_open(session, kind, table).history())
     rows = [(e.version, f"{e.timestamp:%Y-%m-%d %H:%M:%S}", e.operation, _pairs(e.metadata)) for e in entries]
     document = [
-        {"version": e.version, "timestamp": e.timestamp, "operation": e.operation, "metadata": dict(e.metadata)} for e in entries
+        {"version": e.version, "timestamp": e.timestamp, "operation": e.operation, "metadata": dict(e.metadata)}
+        for e in entries
     ]
     session.output.answer(
         {"history": document}, lambda: session.output.table(("version", "when (UTC)", "operation", "metadata"), rows)

@@ -9,7 +9,9 @@ from featurestore.api.cli.session import Session, global_options, pass_session
 
 
 @click.command("plan")
-@click.option("--check", is_flag=True, help=f"Exit with {ExitCode.DIFFERENT.value} where apply would change something (for CI).")
+@click.option(
+    "--check", is_flag=True, help=f"Exit with {ExitCode.DIFFERENT.value} where apply would change something (for CI)."
+)
 @global_options
 @pass_session
 def command(session: Session, check: bool) -> int:

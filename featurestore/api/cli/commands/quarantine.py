@@ -30,7 +30,11 @@ def show(session: Session, source: str, limit: int) -> None:
     if table.exists():
         total = table.row_count()
         newest = table.scan().sort(ARRIVAL_TIME, descending=True, maintain_order=True).head(limit)
-        rows = newest.select("file", "line", "reason", "expectation", "raw", pl.col(ARRIVAL_TIME).alias("arrived")).collect().rows()
+        rows = (
+            newest.select("file", "line", "reason", "expectation", "raw", pl.col(ARRIVAL_TIME).alias("arrived"))
+            .collect()
+            .rows()
+        )
     columns = ("file", "line", "reason", "expectation", "raw", "arrived")
     document = {"source": source, "quarantined": total, "rows": [dict(zip(columns, row, strict=True)) for row in rows]}
 

@@ -30,7 +30,9 @@ def list_definitions(session: Session, revision: int | None) -> None:
     ]
     columns = ("kind", "name", "version", "owner", "description")
     document = {"definitions": [dict(zip(columns, row, strict=True)) for row in rows]}
-    session.output.answer(document, lambda: session.output.table(columns, rows, empty="nothing is applied; `featurestore apply`"))
+    session.output.answer(
+        document, lambda: session.output.table(columns, rows, empty="nothing is applied; `featurestore apply`")
+    )
 
 
 @command.command("show")
@@ -48,7 +50,8 @@ def show(session: Session, name: str, revision: int | None) -> None:
     if not found:
         raise NotFoundError("definition", name, [item.name for item in definitions])
     session.output.answer(
-        {"definitions": found}, lambda: session.output.line("\n".join(json.dumps(item, indent=2, default=str) for item in found))
+        {"definitions": found},
+        lambda: session.output.line("\n".join(json.dumps(item, indent=2, default=str) for item in found)),
     )
 
 
@@ -112,7 +115,9 @@ def runs(session: Session, kind: str | None, target: str | None, limit: int) -> 
     ]
     session.output.answer(
         {"runs": [run.to_dict() for run in found]},
-        lambda: session.output.table(("started (UTC)", "kind", "target", "status", "seconds", "counts", "error"), rows, empty="no runs"),
+        lambda: session.output.table(
+            ("started (UTC)", "kind", "target", "status", "seconds", "counts", "error"), rows, empty="no runs"
+        ),
     )
 
 

@@ -24,6 +24,8 @@ def command(session: Session, host: str | None, port: int | None, workers: int |
     settings = load_config(session.repo).server
     where = f"http://{host or settings.host}:{port or settings.port}"
     if not settings.token:
-        session.output.note("No token is set: whoever reaches this address may read and write. See [server] in featurestore.toml.")
+        session.output.note(
+            "No token is set: whoever reaches this address may read and write. See [server] in featurestore.toml."
+        )
     session.output.note(f"Serving at {where}, documentation at {where}/docs")
     serve(session.repo, host=host, port=port, workers=workers, server=server)

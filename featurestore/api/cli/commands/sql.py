@@ -25,9 +25,9 @@ def command(session: Session, query: str, limit: int, out: Path | None) -> None:
 
     QUERY is the text, or - for stdin.
     """
+    text = sys.stdin.read() if query == "-" else query
     import polars as pl
 
-    text = sys.stdin.read() if query == "-" else query
     frame = pl.DataFrame(session.store.sql(text))
     if out is not None:
         _write(frame, out)
@@ -45,7 +45,11 @@ def command(session: Session, query: str, limit: int, out: Path | None) -> None:
 
 
 def _write(frame: pl.DataFrame, out: Path) -> None:
-    writers = {".parquet": frame.write_parquet, ".csv": frame.write_csv, ".jsonl": frame.write_ndjson}
-    if out.suffix not in writers:
+    if out.suffix == ".parquet":
+        frame.write_parquet(out)
+    elif out.suffix == ".csv":
+        frame.write_csv(out)
+    elif out.suffix == ".jsonl":
+        frame.write_ndjson(out)
+    else:
         raise click.UsageError(f"{out.name}: write to .parquet, .csv or .jsonl")
-    writers[out.suffix](out)

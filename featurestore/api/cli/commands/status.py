@@ -24,7 +24,11 @@ def _show(session: Session, found: dict[str, Any]) -> None:
     output = session.output
     revision = found["revision"]
     output.heading(f"Project {found['project']}")
-    output.line(f"revision {revision['number']}, applied by {revision['author']}" if revision else "nothing is applied yet: `featurestore apply`")
+    output.line(
+        f"revision {revision['number']}, applied by {revision['author']}"
+        if revision
+        else "nothing is applied yet: `featurestore apply`"
+    )
     if found["pending"]:
         output.line(f"not applied: {found['pending']} (`featurestore plan`)")
     output.line(f"online store: {'answers' if found['online']['ready'] else found['online']['message']}")

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 
 @click.command("validate")
 @click.argument("name")
-@click.option("--expectations", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="A suite's JSON file, in place of the definition's.")
+@click.option(
+    "--expectations",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A suite's JSON file, in place of the definition's.",
+)
 @click.option("--profile", "wants_profile", is_flag=True, help="Describe each column instead.")
 @click.option("--drift", "since", type=int, metavar="VERSION", help="Compare with an earlier lake version instead.")
 @global_options

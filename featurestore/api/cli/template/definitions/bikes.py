@@ -22,7 +22,8 @@ readings = EventSource(
     event_time="measured_at",
     description="What each station reports every three hours; data/readings.csv",
     expectations=[
-        # Great Expectations' own names and arguments. A reading that fails is kept aside: `featurestore quarantine show readings`.
+        # Great Expectations' own names and arguments. A reading that fails is kept aside; see it with
+        # `featurestore quarantine show readings`.
         {
             "type": "expect_column_values_to_be_between",
             "kwargs": {"column": "bikes", "min_value": 0, "max_value": 100},
