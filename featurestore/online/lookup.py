@@ -21,6 +21,7 @@ from featurestore.time import to_micros
 if TYPE_CHECKING:
     from featurestore.project import Project
     from featurestore.registry.definitions import Definitions
+    from featurestore.registry.records import Field
 
 _EVENT_TIME: Final = struct.Struct(">Q")
 _ATTEMPTS: Final = 5
@@ -79,6 +80,15 @@ class OnlineReader:
                     pass
             known = self._reload()
         raise _restless()
+
+    def inputs(self, features: Any) -> tuple[Field, ...]:
+        """The columns that a request for these features brings: join keys, then what request sources need.
+
+        Raises:
+            RequestError: an unknown service, view or feature.
+        """
+        plan = self._plan(self._current(), features, full_feature_names=False)
+        return (*plan.key_fields, *plan.request_fields)
 
     def _current(self) -> _Known:
         known, now = self._known, self._timer()
