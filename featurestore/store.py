@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from featurestore.ingestion.lake import Lake
     from featurestore.materialize import MaterializeReport, PushReport
     from featurestore.offline import HistoricalJob
-    from featurestore.online import OnlineResponse, OnlineStore
+    from featurestore.online import OnlineReader, OnlineResponse, OnlineStore
     from featurestore.registry.catalog import Catalog, Revision
     from featurestore.registry.lineage import Lineage
     from featurestore.registry.plan import Plan
+    from featurestore.registry.repository import Repository
     from featurestore.training import TrainingSet
     from featurestore.validation.results import ValidationReport
 
@@ -89,21 +90,21 @@ class FeatureStore:
 
         return open_online_store(self.config)
 
+    @cached_property
+    def _repository(self) -> Repository:
+        from featurestore.registry.repository import Repository
+
+        return Repository(self.config.resolve(self.config.definitions))
+
     @property
     def written(self) -> Definitions:
         """The definitions as this repository's files say now, applied or not."""
-        from featurestore.registry.repository import load_definitions
-
-        return load_definitions(self.config.resolve(self.config.definitions))
+        return self._repository.load()
 
     @property
     def definitions(self) -> Definitions:
         """The applied definitions, with the code of this repository where it is the code that was applied."""
-        from featurestore.registry.repository import bind_code
-
-        applied = self.catalog.definitions()
-        folder = self.config.resolve(self.config.definitions)
-        return bind_code(applied, folder)
+        return self._repository.bind(self.catalog.definitions())
 
     # -- defining --------------------------------------------------------------------------------------------------------
 
@@ -120,7 +121,7 @@ class FeatureStore:
         """
         plan = self.plan()
         plan.check()
-        return self.catalog.apply(self.written, author=author or getpass.getuser(), message=message)
+        return self.catalog.apply(plan.written, author=author or getpass.getuser(), message=message, base=plan.base)
 
     def lineage(self) -> Lineage:
         """From source columns to services."""
@@ -293,6 +294,7 @@ class FeatureStore:
 
     def close(self) -> None:
         """Let go of connections. The store opens them again when used."""
+        self.__dict__.pop("online_reader", None)
         for part in ("online", "lake", "catalog"):
             opened = self.__dict__.pop(part, None)
             if opened is not None:

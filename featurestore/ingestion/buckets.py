@@ -101,6 +101,13 @@ def set_lifecycle(
         _client(storage).set_bucket_lifecycle(storage.bucket, LifecycleConfig(rules))
 
 
+def lifecycle(storage: ObjectStorage) -> list[Rule]:
+    """The rules by which the server clears away."""
+    with _translated(storage, "read the lifecycle"):
+        found = _client(storage).get_bucket_lifecycle(storage.bucket)
+    return [] if found is None else list(found.rules)
+
+
 def upload_link(storage: ObjectStorage, key: str, *, lifetime: timedelta = LINK_LIFETIME) -> str:
     """An URL to which anybody who has it may ``PUT`` one object, for a while (at most seven days)."""
     with _translated(storage, f"sign an upload of {key}"):

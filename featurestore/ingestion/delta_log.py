@@ -1,8 +1,8 @@
 """The log of one Delta table: its versions, and atomic commits to it.
 
 Appends may be rebased onto other writers' commits: they touch nothing that exists, and Delta checks their application
-transactions. Rewrites (delete, compact, overwrite) may not: the library does not notice that two writers removed the same
-file, so they are committed only onto the very version that they were computed from.
+transactions. Rewrites (delete, compact, overwrite) may not: the library does not notice that a compaction removed the same
+file, and would double or bring back rows, so they are committed only onto a version that they have seen.
 """
 
 from __future__ import annotations
@@ -60,6 +60,7 @@ class DeltaLog:
         self.uri = storage.uri(folder)
         self.lock = threading.RLock()
         self._table: DeltaTable | None = None
+        self._transactions: tuple[int, dict[str, int | None]] = (-1, {})
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -76,6 +77,22 @@ class DeltaLog:
             else:
                 self._table.update_incremental()
             return self._table
+
+    def known(self) -> DeltaTable | None:
+        """The table as of the last look at it; good enough for an append, which is checked when it is committed."""
+        with self.lock:
+            return self._table or self.latest()
+
+    def transaction_version(self, table: DeltaTable, app: str) -> int | None:
+        """The newest transaction of an application in a version; None where there is none."""
+        # Every look reads the log's files again, 40 ms on S3, and a write looks twice.
+        version, seen = self._transactions
+        if version != table.version():
+            version, seen = self._transactions = (table.version(), {})
+        if app not in seen:
+            with self._translated("read"):
+                seen[app] = table.transaction_version(app)
+        return seen[app]
 
     def at(self, version: int | None) -> DeltaTable:
         """A version; the newest unless given.
@@ -106,20 +123,16 @@ class DeltaLog:
 
     def commit_actions(self, version: int) -> list[dict[str, Any]] | None:
         """The entries of one commit; None where the log no longer holds it."""
-        key = f"{self.folder}/_delta_log/{version:020d}.json"
-        if not self.storage.exists(key):
-            return None
-        return [json.loads(line) for line in self.storage.get(key).splitlines() if line.strip()]
+        found = self.storage.find(f"{self.folder}/_delta_log/{version:020d}.json")
+        return None if found is None else [json.loads(line) for line in found.splitlines() if line.strip()]
 
     def find_commit(self, commit_id: str, since: int) -> int | None:
         """The version that a commit of ours became, after version ``since``; None where it did not happen."""
-        newest = self.latest()
-        if newest is None:
-            return None
-        for version in range(since + 1, newest.version() + 1):
-            for action in self.commit_actions(version) or ():
-                if commit_details(action.get("commitInfo", {})).get("commit") == commit_id:
-                    return version
+        version = since + 1
+        while (actions := self.commit_actions(version)) is not None:
+            if any(commit_details(action.get("commitInfo", {})).get("commit") == commit_id for action in actions):
+                return version
+            version += 1
         return None
 
     # -- writing ---------------------------------------------------------------------------------------------------------
@@ -154,9 +167,11 @@ class DeltaLog:
         """
         missing = columns.missing_from(self.columns(table))
         if missing:
-            with self._translated("add columns to"):
-                table.alter.add_columns([columns.delta_field(name) for name in missing])
-            self.latest()
+            try:
+                with self._translated("add columns to"):
+                    table.alter.add_columns([columns.delta_field(name) for name in missing])
+            finally:
+                self.latest()
 
     def commit(
         self,
@@ -203,6 +218,7 @@ class DeltaLog:
             # An answer lost on the way makes the client try again and meet its own commit.
             version = self.find_commit(commit_id, since)
             if version is None:
+                self.latest()
                 raise
             return version
         version = self.find_commit(commit_id, since)
@@ -221,8 +237,11 @@ class DeltaLog:
             raise LakeError(f"cannot {what} table {self.folder}: {first}") from error
 
 
-def until_committed(what: str, attempt: Callable[[], T]) -> T:
+def until_committed(what: str, attempt: Callable[[], T], give_up: Callable[[], None]) -> T:
     """Repeat an attempt until no other writer is faster, a growing moment apart.
+
+    Args:
+        give_up: called when it lost too often; then it is certain that nothing was committed.
 
     Raises:
         LakeError: it lost too often.
@@ -234,6 +253,7 @@ def until_committed(what: str, attempt: Callable[[], T]) -> T:
             return attempt()
         except ConflictError:
             continue
+    give_up()
     raise LakeError(f"{what}: other writers were faster {ATTEMPTS} times", hint="try again when fewer write to this table")
 
 

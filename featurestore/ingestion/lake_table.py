@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from featurestore.errors import LakeError
-from featurestore.ingestion import rewrites
+from featurestore.ingestion import leftovers, rewrites
 from featurestore.ingestion.delta_log import DeltaLog, commit_details, until_committed
-from featurestore.ingestion.leftovers import sweep
+from featurestore.ingestion.part_statistics import overlapping
 from featurestore.ingestion.parts import PART_ROWS, PartWriter, as_batches
 from featurestore.ingestion.stored_types import Columns, restore
-from featurestore.time import EVENT_TIME, from_micros, to_micros
+from featurestore.time import EVENT_TIME, from_micros
 
 if TYPE_CHECKING:
     import polars as pl
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from featurestore.ingestion.object_storage import ObjectStorage
     from featurestore.time import Clock
 
-SWEEP_HOURS: Final = 24.0
+SWEEP_AGE: Final = timedelta(hours=24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ class LakeTable:
         """
         found = self._files(version)
         if start is not None or end is not None:
-            found = found.filter(_overlaps(found, event_time, start, end))
+            found = found.filter(overlapping(found, event_time, start, end))
         return [self.file_uri(path) for path in found.column("path").to_pylist()]
 
     def added_files(self, since: int, until: int | None = None) -> list[str] | None:
@@ -186,11 +185,15 @@ class LakeTable:
             total += rewrites.footer(self._storage, f"{self.folder}/{unquote(path)}").num_rows if count is None else count
         return total
 
-    def has_transaction(self, app: str, version: int) -> bool:
-        """Whether this or a later transaction of an application is in the table."""
+    def transaction_version(self, app: str) -> int | None:
+        """The newest transaction of an application in the table."""
         with self._log.lock:
             table = self._log.latest()
-            last = None if table is None else table.transaction_version(app)
+            return None if table is None else self._log.transaction_version(table, app)
+
+    def has_transaction(self, app: str, version: int) -> bool:
+        """Whether this or a later transaction of an application is in the table."""
+        last = self.transaction_version(app)
         return last is not None and last >= version
 
     def history(self, limit: int | None = None) -> list[HistoryEntry]:
@@ -227,7 +230,7 @@ class LakeTable:
         wanted = dict(transactions or {})
         with self._log.lock:
             table = self._log.latest()
-            if table is not None and (found := _committed(table, wanted, self.folder)):
+            if table is not None and (found := self._committed(table, wanted)):
                 return Commit(table.version(), 0, False, found)
             columns = Columns(table=self.folder) if table is None else self._log.columns(table)
         writer = self._write(batches, columns, sort_by)
@@ -235,7 +238,9 @@ class LakeTable:
             with self._log.lock:
                 table = self._log.latest() or self._log.create(columns)
                 return Commit(table.version(), 0, False)
-        return until_committed(f"append to {self.folder}", lambda: self._commit_append(writer, columns, wanted, metadata))
+        return until_committed(
+            f"append to {self.folder}", lambda: self._commit_append(writer, columns, wanted, metadata), writer.discard
+        )
 
     def overwrite(
         self,
@@ -249,11 +254,13 @@ class LakeTable:
         wanted = dict(transactions or {})
         with self._log.lock:
             table = self._log.latest()
-            if table is not None and (found := _committed(table, wanted, self.folder)):
+            if table is not None and (found := self._committed(table, wanted)):
                 return Commit(table.version(), 0, False, found)
         columns = Columns(table=self.folder)
         writer = self._write(batches, columns, sort_by)
-        return until_committed(f"overwrite {self.folder}", lambda: self._commit_overwrite(writer, columns, wanted, metadata))
+        return until_committed(
+            f"overwrite {self.folder}", lambda: self._commit_overwrite(writer, columns, wanted, metadata), writer.discard
+        )
 
     def delete(self, predicate: str | pl.Expr, *, metadata: Mapping[str, str] | None = None) -> int:
         """Remove the rows for which a condition is true (not false, not null), in one atomic commit.
@@ -276,38 +283,31 @@ class LakeTable:
         Returns:
             How many files there are fewer.
         """
-        return rewrites.compact(self, self._log, self._clock, target_rows)
+        return rewrites.compact(self._log, self._clock, target_rows)
 
     def vacuum(self, retention_hours: float = 168, *, keep_versions: Sequence[int] = ()) -> list[str]:
-        """Remove files that no version younger than the retention needs; older versions can then not be read any more.
+        """Remove files that were deleted, overwritten or compacted longer ago; versions that had them cannot be read any more.
 
         Args:
-            retention_hours: 0 leaves only the newest version readable.
+            retention_hours: 0 leaves only the newest version readable, which is what erasing rows for good takes.
             keep_versions: versions that stay readable all the same, such as those of training sets.
 
         Returns:
             The files that were removed.
         """
-        with self._log.lock:
-            table = self._log.latest()
-            if table is None:
-                return []
-            removed = table.vacuum(
-                retention_hours=retention_hours,  # type: ignore[arg-type]
-                dry_run=False,
-                enforce_retention_duration=False,
-                keep_versions=list(keep_versions) or None,
-            )
-            self._log.latest()
+        removed = leftovers.vacuum(self._log, self._clock, timedelta(hours=retention_hours), keep_versions)
         return [self.file_uri(path) for path in removed]
 
-    def sweep(self, older_than: timedelta = timedelta(hours=SWEEP_HOURS)) -> list[str]:
-        """Remove what writers that died left behind: files that no version names. Must be older than any running write.
+    def sweep(self, older_than: timedelta = SWEEP_AGE) -> list[str]:
+        """Remove what writers that died left behind: files that no version names.
+
+        Args:
+            older_than: longer than any write takes, or the files of a write that is under way go too.
 
         Returns:
-            The keys that were removed.
+            The files that were removed.
         """
-        return sweep(self._log, self._clock, older_than)
+        return [self.file_uri(path) for path in leftovers.sweep(self._log, self._clock, older_than)]
 
     # -- helpers ---------------------------------------------------------------------------------------------------------
 
@@ -323,9 +323,9 @@ class LakeTable:
         self, writer: PartWriter, columns: Columns, transactions: Mapping[str, int], metadata: Mapping[str, str] | None
     ) -> Commit:
         with self._log.lock:
-            table = self._log.latest() or self._log.create(columns)
+            table = self._log.known() or self._log.create(columns)
             try:
-                if found := _committed(table, transactions, self.folder):
+                if found := self._committed(table, transactions):
                     writer.discard()
                     return Commit(table.version(), 0, False, found)
                 self._log.widen(table, columns)
@@ -347,7 +347,7 @@ class LakeTable:
     ) -> Commit:
         with self._log.lock:
             table = self._log.latest() or self._log.create(columns)
-            if found := _committed(table, transactions, self.folder):
+            if found := self._committed(table, transactions):
                 writer.discard()
                 return Commit(table.version(), 0, False, found)
             version = self._log.commit(
@@ -360,6 +360,22 @@ class LakeTable:
             )
         return Commit(version, writer.rows, True)
 
+    def _committed(self, table: DeltaTable, transactions: Mapping[str, int]) -> dict[str, int]:
+        """The transactions of a write that is in the table already; none where it is not.
+
+        Raises:
+            LakeError: only some of them are.
+        """
+        last = {app: self._log.transaction_version(table, app) for app in transactions}
+        found = {app: version for app, version in last.items() if version is not None and version >= transactions[app]}
+        if found and len(found) < len(transactions):
+            missing = ", ".join(sorted(transactions.keys() - found.keys()))
+            raise LakeError(
+                f"table {self.folder} holds a part of this write already: {', '.join(sorted(found))}, but not {missing}",
+                hint="write what is missing on its own: one write for what became true together",
+            )
+        return found
+
     def _files(self, version: int | None) -> pa.Table:
         with self._log.lock:
             return self._log.files(self._log.at(version))
@@ -367,43 +383,6 @@ class LakeTable:
     def file_uri(self, path: str) -> str:
         """Where a file is that the log names."""
         return path if "://" in path or path.startswith("/") else f"{self.uri}/{unquote(path)}"
-
-
-def _committed(table: DeltaTable, transactions: Mapping[str, int], name: str) -> dict[str, int]:
-    """The transactions of a write that is in the table already; none where it is not.
-
-    Raises:
-        LakeError: only some of them are.
-    """
-    last = {app: table.transaction_version(app) for app in transactions}
-    found = {app: version for app, version in last.items() if version is not None and version >= transactions[app]}
-    if found and len(found) < len(transactions):
-        missing = ", ".join(sorted(transactions.keys() - found.keys()))
-        raise LakeError(
-            f"table {name} holds a part of this write already: {', '.join(sorted(found))}, but not {missing}",
-            hint="write what is missing on its own: one write for what became true together",
-        )
-    return found
-
-
-def _overlaps(files: pa.Table, column: str, start: datetime | None, end: datetime | None) -> pa.Array:
-    """Which files may hold a row in ``[start, end)``; without statistics a file may."""
-    keep = pa.array([True] * files.num_rows)
-    low, high = f"min.{column}", f"max.{column}"
-    if low not in files.column_names or high not in files.column_names:
-        return keep
-    instant = pa.timestamp("us", tz="UTC")
-    if start is not None:
-        # Other writers cut a file's greatest instant to milliseconds, as Delta allows.
-        greatest = pc.add(files.column(high).cast(instant), pa.scalar(timedelta(milliseconds=1)))
-        keep = pc.and_(keep, pc.fill_null(pc.greater_equal(greatest, _utc(start)), True))
-    if end is not None:
-        keep = pc.and_(keep, pc.fill_null(pc.less(files.column(low).cast(instant), _utc(end)), True))
-    return keep
-
-
-def _utc(instant: datetime) -> pa.Scalar:
-    return pa.scalar(to_micros(instant), pa.timestamp("us", tz="UTC"))
 
 
 def _history_entry(entry: Mapping[str, Any]) -> HistoryEntry:

@@ -6,9 +6,10 @@ bytes ("Snappy decompression failure", on DuckDB 2.0 with two threads). So each 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import Any, cast
 
@@ -45,14 +46,12 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path)
         store, key = self._locate(path)
         if key:
-            try:
-                found = obstore.head(store, key)
-            except FileNotFoundError:
-                pass
-            else:
-                self._seen[path] = _file(path, found)
+            with contextlib.suppress(FileNotFoundError), _translated(path):
+                self._seen[path] = _file(path, obstore.head(store, key))
                 return self._seen[path]
-        if not key or next(iter(obstore.list(store, key, chunk_size=1)), None):
+        with _translated(path):
+            is_folder = not key or bool(next(iter(obstore.list(store, key, chunk_size=1)), None))
+        if is_folder:
             return {"name": path, "size": 0, "type": "directory"}
         raise FileNotFoundError(path)
 
@@ -61,7 +60,8 @@ class ObjectFileSystem(AbstractFileSystem):  # type: ignore[misc]
         path = self._strip_protocol(path).rstrip("/")
         store, key = self._locate(path)
         bucket = path.partition("/")[0]
-        found = obstore.list_with_delimiter(store, key or None)
+        with _translated(path):
+            found = obstore.list_with_delimiter(store, key or None)
         files = [_file(f"{bucket}/{meta['path']}", meta) for meta in found["objects"]]
         self._seen.update((file["name"], file) for file in files)
         folders = [
@@ -143,7 +143,8 @@ class ObjectReader(io.RawIOBase):
         length = rest if size is None or size < 0 else min(size, rest)
         if not length:
             return b""
-        data = bytes(obstore.get_range(self._store, self._key, start=position, length=length))
+        with _translated(self._key):
+            data = bytes(obstore.get_range(self._store, self._key, start=position, length=length))
         self._thread.position = position + len(data)
         return data
 
@@ -177,10 +178,17 @@ class ObjectWriter(io.RawIOBase):
     def close(self) -> None:
         if not self.closed:
             super().close()
-            try:
+            with _translated(self._key):
                 self._upload.close()
-            except BaseError as error:
-                raise LakeError(f"cannot write {self._key}: {error}") from error
+
+
+@contextlib.contextmanager
+def _translated(path: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseError as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise LakeError(f"cannot reach {path} in the object storage: {first}") from error
 
 
 def _file(path: str, meta: Any) -> dict[str, Any]:

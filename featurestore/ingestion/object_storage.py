@@ -120,10 +120,10 @@ class ObjectStorage:
         """Write an object, in place of what was there. Local objects are on disk, not only in the cache, when this returns.
 
         Args:
-            data: bytes or any buffer.
+            data: bytes, any buffer, or the path of a file.
         """
         with self._translated(f"write {self.uri(key)}"):
-            obstore.put(self.store, key, memoryview(data).cast("B"))
+            obstore.put(self.store, key, data if isinstance(data, Path) else memoryview(data).cast("B"))
         self._flush(key)
 
     def create(self, key: str, data: Any) -> bool:
@@ -144,6 +144,14 @@ class ObjectStorage:
         """
         with self._translated(f"read {self.uri(key)}"):
             return bytes(obstore.get(self.store, key).bytes())
+
+    def find(self, key: str) -> bytes | None:
+        """The whole object; None where there is none."""
+        with self._translated(f"read {self.uri(key)}"):
+            try:
+                return bytes(obstore.get(self.store, key).bytes())
+            except FileNotFoundError:
+                return None
 
     def get_range(self, key: str, start: int, length: int) -> bytes:
         """``length`` bytes from ``start``; fewer where the object ends."""

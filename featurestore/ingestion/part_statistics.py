@@ -7,14 +7,14 @@ have none. Numbers with a point have no bounds: Parquet's leave NaN out, and a r
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from featurestore.time import EPOCH, from_micros
+from featurestore.time import EPOCH, from_micros, to_micros
 
 _LONGEST_TEXT: Final = 64
 _EARLIEST: Final = -62_135_596_800_000_000
@@ -71,7 +71,26 @@ def _day(days: int) -> str:
     return date.isoformat((EPOCH + timedelta(days=days)).date())
 
 
-def row_count(action: Mapping[str, Any]) -> int | None:
-    """Rows of a file by its add action (flattened); None where its writer did not say."""
-    count = action.get("num_records")
-    return None if count is None else int(count)
+def overlapping(files: pa.Table, column: str, start: datetime | None, end: datetime | None) -> pa.Array:
+    """Which files may hold a row in ``[start, end)`` by their statistics; without any a file may.
+
+    Args:
+        files: the add actions of a version, flattened.
+        column: of instants.
+    """
+    keep = pa.array([True] * files.num_rows, pa.bool_())
+    low, high = f"min.{column}", f"max.{column}"
+    if low not in files.column_names or high not in files.column_names:
+        return keep
+    instant = pa.timestamp("us", tz="UTC")
+    if start is not None:
+        # Other writers cut a file's greatest instant to milliseconds, as Delta allows.
+        greatest = pc.add(files.column(high).cast(instant), pa.scalar(timedelta(milliseconds=1)))
+        keep = pc.and_(keep, pc.fill_null(pc.greater_equal(greatest, _utc(start)), True))
+    if end is not None:
+        keep = pc.and_(keep, pc.fill_null(pc.less(files.column(low).cast(instant), _utc(end)), True))
+    return keep
+
+
+def _utc(instant: datetime) -> pa.Scalar:
+    return pa.scalar(to_micros(instant), pa.timestamp("us", tz="UTC"))

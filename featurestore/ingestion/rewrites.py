@@ -50,9 +50,8 @@ def delete(table: LakeTable, log: DeltaLog, clock: Clock, predicate: str | pl.Ex
     raise _too_busy(log)
 
 
-def compact(table: LakeTable, log: DeltaLog, clock: Clock, target_rows: int = PART_ROWS) -> int:
+def compact(log: DeltaLog, clock: Clock, target_rows: int = PART_ROWS) -> int:
     """Merge runs of small files that are sorted alike; how many files there are fewer."""
-    del table
     for _ in range(_RESTARTS):
         snapshot = _Snapshot.of(log)
         if snapshot is None:
@@ -140,7 +139,7 @@ class _Rewrite:
                 self._log.commit(newest, actions, operation=operation, metadata=metadata)
                 return True
 
-        done = until_committed(f"{operation} {self._log.folder}", attempt)
+        done = until_committed(f"{operation} {self._log.folder}", attempt, self._discard)
         if not done:
             self._discard()
         return done

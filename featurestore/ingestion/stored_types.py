@@ -100,6 +100,8 @@ class Columns:
                     )
                 continue
             found = self._read_type(field)
+            if field.name not in self.types:
+                self._check_spelling(field.name)
             known = self.types.setdefault(field.name, found)
             if known != found:
                 raise LakeError(
@@ -142,6 +144,14 @@ class Columns:
                     f"cannot hold: {error}"
                 ) from error
         return pa.table(columns, schema=stored)
+
+    def _check_spelling(self, name: str) -> None:
+        twin = next((known for known in self.types if known.lower() == name.lower()), None)
+        if twin is not None:
+            raise LakeError(
+                f"{self._where}columns {name!r} and {twin!r} differ only in case, which Delta and SQL do not tell apart",
+                hint="rename one of them",
+            )
 
     def _read_type(self, field: pa.Field) -> t.DataType:
         try:

@@ -1,7 +1,7 @@
 """The catalog's database: its tables, how it is opened, and its transactions.
 
-SQLite (WAL) and PostgreSQL are reached by the same SQLAlchemy Core statements. Where two writers meet, the row counts of
-conditional statements decide, which both databases give.
+SQLite (WAL) and PostgreSQL are reached by the same SQLAlchemy Core statements. Where two writers meet, SQLite's one write
+transaction at a time or PostgreSQL's row locks make one of them wait, and conditional statements decide.
 """
 
 from __future__ import annotations
@@ -32,12 +32,8 @@ def _project() -> sa.Column[str]:
 
 schema_version: Final = sa.Table("featurestore_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
-projects: Final = sa.Table(
-    "featurestore_projects",
-    metadata,
-    _project(),
-    sa.Column("newest", sa.Integer, nullable=False),
-)
+# Its row is what writers of one project's revisions lock.
+projects: Final = sa.Table("featurestore_projects", metadata, _project())
 
 revisions: Final = sa.Table(
     "featurestore_revisions",
@@ -108,7 +104,11 @@ class Database:
     def __init__(self, url: sa.URL) -> None:
         self.url = url
         self.engine = _create_engine(url)
-        self._create_tables()
+        try:
+            self._create_tables()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:

@@ -240,7 +240,7 @@ def _expectation(item: Any, location: Location | None) -> Expectation:
     """From ``{"type", "kwargs", "policy"?, "severity"?}``, from a Great Expectations object, or as it is."""
     if isinstance(item, Expectation):
         return item
-    if hasattr(item, "to_json_dict") and hasattr(item, "configuration"):  # great_expectations.expectations.*
+    if hasattr(getattr(item, "configuration", None), "to_json_dict"):  # great_expectations.expectations.*
         item = item.configuration.to_json_dict()
     if not isinstance(item, Mapping) or not isinstance(item.get("type"), str):
         raise DefinitionError(

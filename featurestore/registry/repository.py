@@ -1,8 +1,9 @@
 """A folder of definitions: the one place where the registry imports a user's code.
 
-Every ``*.py`` file below the folder is imported as a module of a package with the folder's name. Files may import each other at
-their top level, by ``from flights import plane``, ``from .flights import plane`` or ``from definitions.flights import plane``. The
-modules are private to the load: ``sys.modules`` is as it was before, so that two repositories, or two states of one, do not meet.
+Every ``*.py`` file below the folder is imported as a module of a package with the folder's name. Files may import each other
+at their top level, by ``from flights import plane``, ``from .flights import plane``, ``from definitions.flights import plane``.
+The modules are private to the load: ``sys.modules`` is as it was before, so that two repositories, or two states of one, do not
+meet.
 """
 
 from __future__ import annotations

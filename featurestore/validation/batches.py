@@ -79,7 +79,7 @@ class BatchEvaluation:
             DataTypeError: a column is missing or of another type than the schema says.
         """
         self._check_batch(batch)
-        numbered = batch.select(self._needed).with_columns(pl.int_range(self._rows, self._rows + batch.height).alias(ROW))
+        numbered = batch.select(pl.int_range(self._rows, self._rows + batch.height).alias(ROW), *self._needed)
         self._merge(numbered)
         for rows in self._keyed.values():
             rows.append(numbered)
@@ -218,7 +218,9 @@ def _reason(check: RowCheck, schema: pl.Schema) -> pl.Expr:
     found: list[pl.Expr] = []
     for name in check.columns:
         dtype = schema[name]
-        text = pl.lit("a value") if dtype.is_nested() or dtype == pl.Binary else pl.col(name).cast(pl.String).str.head(200)
+        text = pl.col(name).dt.to_string("iso") if dtype == pl.Duration else pl.col(name).cast(pl.String).str.head(200)
+        if dtype.is_nested() or dtype == pl.Binary:
+            text = pl.lit("a value")
         shown = pl.when(pl.col(name).is_null()).then(pl.lit("null")).otherwise(text)
         found.append(pl.concat_str(pl.lit(f"{name} is "), shown))
     return pl.concat_str(pl.concat_str(found, separator=", "), pl.lit(f", expected {check.wanted}"))

@@ -33,14 +33,21 @@ class Bounds:
         low, high = arguments["min_value"], arguments["max_value"]
         if needed and low is None and high is None:
             raise DefinitionError("min_value and max_value are both missing", hint="give at least one of them")
-        if low is not None and high is not None and isinstance(low, str) == isinstance(high, str) and low > high:
-            raise DefinitionError(f"min_value {low!r} is above max_value {high!r}")
-        return cls(low, high, bool(arguments.get("strict_min")), bool(arguments.get("strict_max")))
+        bounds = cls(low, high, bool(arguments.get("strict_min")), bool(arguments.get("strict_max")))
+        if not isinstance(low, str) and not isinstance(high, str):  # instants written as text are ordered once they are read
+            bounds._check_order()
+        return bounds
 
     def of_column(self, columns: Columns, name: str) -> Bounds:
         """The same range with ends of the column's own type."""
         low, high = (None if end is None else columns.literal(name, end) for end in (self.low, self.high))
-        return Bounds(low, high, self.strict_low, self.strict_high)
+        bounds = Bounds(low, high, self.strict_low, self.strict_high)
+        bounds._check_order()
+        return bounds
+
+    def _check_order(self) -> None:
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise DefinitionError(f"min_value {self.low!r} is above max_value {self.high!r}")
 
     def passes(self, value: pl.Expr) -> pl.Expr:
         """Whether each value lies inside."""

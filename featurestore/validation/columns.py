@@ -120,6 +120,34 @@ class Columns:
             raise DefinitionError(f"{value!r} does not compare with column {name!r}, which holds {dtype}")
         return fits
 
+    def is_in(self, name: str, values: Iterable[Any], tested: pl.Expr | None = None) -> pl.Expr:
+        """Whether each value (of the column, or ``tested`` ones like its) is one of a set; null stays null.
+
+        Raises:
+            DefinitionError: a member of the set is of another kind than the column.
+        """
+        dtype = self.dtype(name)
+        own = self.key(name) if dtype == pl.Boolean else self.comparable(name)
+        members = [self.literal(name, value) for value in values if value is not None]
+        if dtype.is_integer():  # what the column cannot hold is in no row
+            low, high = _limits(dtype)
+            members = [member for member in members if isinstance(member, int) and low <= member <= high]
+        kind = (
+            pl.Float64
+            if dtype.is_decimal()
+            else pl.Datetime("us")
+            if dtype == pl.Date
+            else pl.String
+            if isinstance(dtype, pl.Categorical | pl.Enum)
+            else dtype
+        )
+        return (own if tested is None else tested).is_in(pl.Series(members, dtype=kind).implode())
+
+
+def _limits(dtype: pl.DataType) -> tuple[int, int]:
+    bits = int(str(dtype).lstrip("UInt"))
+    return (0, 2**bits - 1) if dtype.is_unsigned_integer() else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+
 
 def _number(value: Any) -> int | float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):

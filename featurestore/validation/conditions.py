@@ -7,7 +7,7 @@ Three spellings are read, all into one Polars expression that is true or false a
 - an SQL expression as Polars reads it: ``x > 5 AND y IS NOT NULL``.
 
 In the first two a comparison with a missing value is false, except ``!=`` and ``not in``, which are true (as pandas has it);
-in SQL it is unknown, and a row whose condition is unknown is left out.
+in SQL it is unknown, and a row whose condition is unknown is left out, while NaN is a value there, the greatest of all.
 """
 
 from __future__ import annotations
@@ -80,8 +80,9 @@ class _Reader:
         if operator in ("IN", "NOT_IN"):
             if not isinstance(value, list | tuple | set):
                 raise DefinitionError(f"row_condition: {value!r} is no list of values", hint=_HINT)
-            members = [self._literal(name, item) for item in value]
-            inside = self._left(name).is_in(members).fill_null(value=False)
+            inside = (self.columns.is_in(name, value) if self.columns else pl.col(name).is_in(list(value))).fill_null(
+                value=False
+            )
             return inside if operator == "IN" else ~inside
         if value is None:
             raise DefinitionError("row_condition: nothing equals a missing value", hint='write col("x").notNull()')

@@ -58,8 +58,7 @@ def evaluate(
     meta: dict[str, Any] = {"engine": "great_expectations"}
     if every > 1:
         meta |= {"judged_rows": judged.height, "of_rows": rows}
-    batch = _batch(judged)
-    return [_result(batch, expectation, meta) for expectation in expectations]
+    return judge_batch(_batch(judged), expectations, meta)
 
 
 def _batch(frame: pl.DataFrame) -> Any:
@@ -86,8 +85,19 @@ def _domain_object(expectation: Expectation) -> Any:
         raise DefinitionError(f"{expectation.type}: Great Expectations refuses its kwargs: {error}") from None
 
 
-def _result(batch: Any, expectation: Expectation, meta: Mapping[str, Any]) -> ExpectationResult:
-    found = batch.validate(_domain_object(expectation), result_format="SUMMARY")
+def judge_batch(batch: Any, expectations: Sequence[Expectation], meta: Mapping[str, Any]) -> list[ExpectationResult]:
+    """One run of Great Expectations, which computes a metric that several expectations need once."""
+    import great_expectations
+
+    objects = [_domain_object(expectation) for expectation in expectations]
+    for number, judged in enumerate(objects):
+        judged.meta = {"number": number}  # results come in an order of their own
+    suite = great_expectations.ExpectationSuite(name="suite", expectations=objects)
+    found = {r.expectation_config.meta["number"]: r for r in batch.validate(suite, result_format="SUMMARY").results}
+    return [_result(found[number], expectation, meta) for number, expectation in enumerate(expectations)]
+
+
+def _result(found: Any, expectation: Expectation, meta: Mapping[str, Any]) -> ExpectationResult:
     exception = found.exception_info or {}
     if "raised_exception" not in exception:  # one entry a failed metric
         exception = next(iter(exception.values()), {})

@@ -78,9 +78,13 @@ class ExpectationResult:
             return f"{text}, such as {', '.join(str(value) for value in shown[:3])}" if shown else text
         if self.result.get("observed_value") is not None:
             return f"observed {self.result['observed_value']}"
-        found = {name: value for name, value in self.result.items() if name != "observed_value" and value}
-        text = ", ".join(f"{name} {value}" for name, value in found.items())
-        return text or ("as expected" if self.success else "nothing was observed")
+        found = [
+            f"{count:,} {word} values" for word in ("unexpected", "missing") if (count := self.result.get(f"{word}_count"))
+        ]
+        shown = [*self.result.get("partial_unexpected_list", []), *self.result.get("partial_missing_list", [])]
+        if found:
+            return f"{' and '.join(found)}, such as {', '.join(str(value) for value in shown[:3])}"
+        return "as expected" if self.success else "nothing was observed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from featurestore.validation.checks import SAMPLE_SIZE, AggregateCheck, Check, M
 from featurestore.validation.columns import Columns
 from featurestore.validation.expectations.aggregates import asked
 from featurestore.validation.expectations.native import Arguments, NativeType
-from featurestore.validation.expectations.rows import is_member
 from featurestore.validation.parameters import COLUMN, ROW_CONDITION, Parameter, boolean, some_values, values
 
 
@@ -17,7 +16,7 @@ def _set_type(name: str, *, outside: bool, missing: bool) -> NativeType:
 
     def bind(arguments: Arguments, columns: Columns) -> Check:
         column = arguments["column"]
-        inside = asked(arguments, columns, is_member(columns, column, arguments["value_set"]))
+        inside = asked(arguments, columns, columns.is_in(column, arguments["value_set"]))
         stranger = asked(arguments, columns, pl.when(~inside).then(_value(columns, column))).drop_nulls()
         member = asked(arguments, columns, pl.when(inside).then(_value(columns, column))).drop_nulls()
         expected = {columns.literal(column, value) for value in arguments["value_set"] if value is not None}
@@ -59,11 +58,11 @@ def _most_common(arguments: Arguments, columns: Columns) -> Check:
     column = arguments["column"]
     value = asked(arguments, columns, _value(columns, column)).drop_nulls()
     modes = value.mode()
-    members = [columns.literal(column, member) for member in arguments["value_set"] if member is not None]
     metrics = {
-        "times": value.unique_counts().max(),
+        # Not unique_counts(): Polars 2.1 streams nothing instead of null for its maximum of no values.
+        "times": value.value_counts(name="times").struct.field("times").max(),
         "modes": modes.len().cast(pl.Int64),
-        "hits": modes.is_in(members).sum().cast(pl.Int64) if members else pl.lit(0),
+        "hits": columns.is_in(column, arguments["value_set"], modes).sum().cast(pl.Int64),
         "shown": modes.sort().head(SAMPLE_SIZE).implode(),
     }
 

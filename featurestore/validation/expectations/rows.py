@@ -81,19 +81,7 @@ def _between(arguments: Arguments, columns: Columns) -> pl.Expr:
 
 
 def _members(arguments: Arguments, columns: Columns) -> pl.Expr:
-    column = arguments["column"]
-    return is_member(columns, column, arguments["value_set"])
-
-
-def is_member(columns: Columns, column: str, members: Any) -> pl.Expr:
-    """Whether each value is one of a set, compared as the column's own type."""
-    literals = [columns.literal(column, member) for member in members if member is not None]
-    value = columns.key(column) if columns.dtype(column) == pl.Boolean else columns.comparable(column)
-    if not literals:
-        return value.is_null() & value.is_not_null()
-    if any(isinstance(literal, float) for literal in literals):
-        return value.cast(pl.Float64).is_in([float(literal) for literal in literals])
-    return value.is_in(literals)
+    return columns.is_in(arguments["column"], arguments["value_set"])
 
 
 def _lengths(arguments: Arguments, columns: Columns) -> pl.Expr:

@@ -1,0 +1,169 @@
+"""Columns in the types that are wanted, exactly: a value is kept or refused, never changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.ingestion.text_types import parse_bools, parse_decimals, parse_floats, parse_ints
+
+if TYPE_CHECKING:
+    from featurestore.ingestion.timestamps import TimeReader
+
+p = pa.types
+
+
+class Cast(NamedTuple):
+    """A column in another type, and the first row whose value does not fit, if any."""
+
+    values: pl.Series
+    misfit: int | None
+
+
+def cast_text(texts: pl.Series, target: pa.DataType, times: TimeReader) -> Cast:
+    """Text, as a file holds it, in a type."""
+    if p.is_string(target):
+        return Cast(texts, None)
+    values = _parse(texts, target, times)
+    wrong = values.is_null() & texts.is_not_null()
+    return Cast(values.alias(texts.name), _first(wrong))
+
+
+def _parse(texts: pl.Series, target: pa.DataType, times: TimeReader) -> pl.Series:
+    dtype = polars_type(target)
+    if p.is_boolean(target):
+        return parse_bools(texts)
+    if p.is_integer(target):
+        return parse_ints(texts, dtype)
+    if p.is_floating(target):
+        return parse_floats(texts, dtype)
+    if p.is_decimal(target):
+        return parse_decimals(texts, target)
+    if p.is_date(target):
+        dates = texts.str.to_date("%Y-%m-%d", strict=False)
+        return pl.select(pl.when(dates.dt.to_string("%Y-%m-%d") == texts).then(dates)).to_series()
+    if p.is_timestamp(target):
+        return times.read(texts).instants
+    if p.is_binary(target):
+        return texts.cast(pl.Binary)
+    return pl.Series(texts.name, [_from_json(text, target) for text in texts.to_list()], dtype=dtype)
+
+
+def _from_json(text: str | None, target: pa.DataType) -> object:
+    """A list or record written as JSON in a text column; None where it does not fit."""
+    if text is None:
+        return None
+    try:
+        return pa.array([json.loads(text)], target)[0].as_py()
+    except (ValueError, TypeError, pa.ArrowException):
+        return None
+
+
+def cast_typed(values: pl.Series, target: pa.DataType, times: TimeReader, *, from_json: bool = False) -> Cast:
+    """A column that has a type in another one.
+
+    Integers and floats pass into each other where the number stays the same; timestamps and dates become instants by the
+    rules of the source's times; a list or record fits where its parts do. From JSON, which has no such types, text also
+    fits an instant, a date, a decimal or bytes.
+    """
+    dtype = polars_type(target)
+    if values.dtype == dtype:
+        return Cast(values, None)
+    if values.dtype == pl.Null:
+        return Cast(values.cast(dtype), None)
+    if values.dtype == pl.String:
+        if from_json and (p.is_temporal(target) or p.is_decimal(target) or p.is_binary(target)):
+            return cast_text(values, target, times)
+        return Cast(values, _first(values.is_not_null()))
+    if p.is_timestamp(target) and values.dtype.is_temporal():
+        found = times.read(values).instants
+        return Cast(found, _first(found.is_null() & values.is_not_null()))
+    if not _same_family(values.dtype, target):
+        return Cast(values, _first(values.is_not_null()))
+    return _cast_arrow(values, target)
+
+
+def _same_family(dtype: pl.DataType, target: pa.DataType) -> bool:
+    if dtype.is_integer() or dtype.is_float():
+        return bool(p.is_integer(target) or p.is_floating(target) or (p.is_decimal(target) and dtype.is_integer()))
+    if dtype.is_decimal():
+        return bool(p.is_decimal(target))
+    if isinstance(dtype, pl.List | pl.Array):
+        return bool(p.is_list(target) or p.is_fixed_size_list(target))
+    return isinstance(dtype, pl.Struct) and bool(p.is_struct(target)) and {f.name for f in dtype.fields} <= set(target.names)
+
+
+def _cast_arrow(values: pl.Series, target: pa.DataType) -> Cast:
+    if values.dtype.is_integer() and p.is_decimal(target):
+        decimals = parse_decimals(values.cast(pl.String), target)
+        return Cast(decimals, _first(decimals.is_null() & values.is_not_null()))
+    narrows = _floats(plain_arrow(values.head(0).to_arrow()).type) and _floats(target)
+
+    def attempt(part: pl.Series) -> pl.Series:
+        arrow = plain_arrow(part.to_arrow())
+        found = pl.from_arrow(pc.cast(arrow, target))
+        assert isinstance(found, pl.Series)  # noqa: S101 - narrows polars' union type
+        # Arrow checks integers on their way to floats and back, but rounds a double to a narrower float.
+        if narrows and not found.cast(part.dtype).eq_missing(part).all():
+            raise pa.ArrowInvalid("a float that the narrower type does not hold")
+        return found.alias(values.name)
+
+    try:
+        return Cast(attempt(values), None)
+    except pa.ArrowException:
+        return Cast(values, _search(values, attempt))
+
+
+def _floats(given: pa.DataType) -> bool:
+    return bool(p.is_floating(given)) or any(_floats(given.field(i).type) for i in range(given.num_fields))
+
+
+def _search(values: pl.Series, attempt: Callable[[pl.Series], object]) -> int:
+    """The first row that an attempt fails on, by halving."""
+    low, high = 0, len(values)
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            attempt(values.slice(low, middle - low))
+        except pa.ArrowException:
+            high = middle
+        else:
+            low = middle
+    return low
+
+
+def _first(mask: pl.Series) -> int | None:
+    return int(mask.arg_max() or 0) if mask.any() else None
+
+
+def polars_type(target: pa.DataType) -> pl.DataType:
+    """The Polars type of an Arrow type."""
+    return pl.Schema(pa.schema([("x", target)]))["x"]
+
+
+def plain_arrow(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """An array without large, view or dictionary layouts at its top level or below."""
+    plain = plain_type(array.type)
+    return array if plain == array.type else array.cast(plain)
+
+
+def plain_type(given: pa.DataType) -> pa.DataType:
+    """The same values' type without large, view or dictionary layouts."""
+    if p.is_dictionary(given):
+        return plain_type(given.value_type)
+    if p.is_large_string(given) or p.is_string_view(given):
+        return pa.string()
+    if p.is_large_binary(given) or p.is_binary_view(given) or p.is_fixed_size_binary(given):
+        return pa.binary()
+    if p.is_fixed_size_list(given):
+        return pa.list_(plain_type(given.value_type), given.list_size)
+    if p.is_list(given) or p.is_large_list(given) or p.is_list_view(given) or p.is_large_list_view(given):
+        return pa.list_(plain_type(given.value_type))
+    if p.is_struct(given):
+        return pa.struct([pa.field(f.name, plain_type(f.type)) for f in given])
+    return given
