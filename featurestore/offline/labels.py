@@ -166,9 +166,11 @@ def _frame(labels: Any) -> pl.LazyFrame:
         return pl.DataFrame(pa.table(labels)).lazy()
     if isinstance(labels, Mapping):
         return pl.DataFrame(dict(labels)).lazy()
+    if isinstance(labels, list) and all(isinstance(row, Mapping) for row in labels):
+        return pl.DataFrame(labels, infer_schema_length=None).lazy()
     raise RetrievalError(
         f"labels are a {type(labels).__name__}",
-        hint="give a Polars, Arrow or pandas frame, a path, or SQL that starts with select",
+        hint="give a Polars, Arrow or pandas frame, rows, a path, or SQL that starts with select",
     )
 
 
