@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from featurestore.registry.catalog import Catalog, Revision
     from featurestore.registry.lineage import Lineage
     from featurestore.registry.plan import Plan
+    from featurestore.registry.repository import Repository
     from featurestore.training import TrainingSet
     from featurestore.validation.results import ValidationReport
 
@@ -90,27 +91,20 @@ class FeatureStore:
         return open_online_store(self.config)
 
     @cached_property
-    def online_reader(self) -> OnlineReader:
-        """What answers online requests; it keeps the plans that it made."""
-        from featurestore.online import OnlineReader
+    def _repository(self) -> Repository:
+        from featurestore.registry.repository import Repository
 
-        return OnlineReader(self)
+        return Repository(self.config.resolve(self.config.definitions))
 
     @property
     def written(self) -> Definitions:
         """The definitions as this repository's files say now, applied or not."""
-        from featurestore.registry.repository import load_definitions
-
-        return load_definitions(self.config.resolve(self.config.definitions))
+        return self._repository.load()
 
     @property
     def definitions(self) -> Definitions:
         """The applied definitions, with the code of this repository where it is the code that was applied."""
-        from featurestore.registry.repository import bind_code
-
-        applied = self.catalog.definitions()
-        folder = self.config.resolve(self.config.definitions)
-        return bind_code(applied, folder)
+        return self._repository.bind(self.catalog.definitions())
 
     # -- defining --------------------------------------------------------------------------------------------------------
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.batches import Batch, Landed, Progress, Target, counts_of, land, make_report
+from featurestore.ingestion.batches import Batch, Landed, Progress, Target, counts_of, make_report
 from featurestore.ingestion.inputs import LocalInput, resolve_inputs
+from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.readers import FORMATS, format_of, reader_for
 from featurestore.ingestion.replay import replay

@@ -1,6 +1,7 @@
 """A Kafka topic of JSON messages into a source, exactly once.
 
-Where a partition is to be read on stands in the lake: the commit that lands its messages also says the offset after them. After a crash the consumer begins where the table says, whatever the broker believes; nothing is lost and nothing is doubled.
+Where a partition is to be read on stands in the lake: the commit that lands its messages also says the offset after them.
+After a crash the consumer begins where the table says, whatever the broker believes; nothing is lost and nothing is doubled.
 Quarantined messages carry ``kafka://topic/partition`` as their file and the offset as their line.
 """
 
@@ -11,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from featurestore.errors import ConfigError, IngestionError, LakeError
-from featurestore.ingestion.batches import Batch, Landed, Progress, Target, counts_of, land, make_report
+from featurestore.ingestion.batches import Batch, Landed, Progress, Target, counts_of, make_report
+from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.readers import jsonl
 from featurestore.ingestion.readers.chunks import Chunk, Malformed, Place

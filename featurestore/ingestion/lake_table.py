@@ -189,7 +189,7 @@ class LakeTable:
         """The newest transaction of an application in the table."""
         with self._log.lock:
             table = self._log.latest()
-            return None if table is None else table.transaction_version(app)
+            return None if table is None else self._log.transaction_version(table, app)
 
     def has_transaction(self, app: str, version: int) -> bool:
         """Whether this or a later transaction of an application is in the table."""

@@ -120,10 +120,10 @@ class ObjectStorage:
         """Write an object, in place of what was there. Local objects are on disk, not only in the cache, when this returns.
 
         Args:
-            data: bytes or any buffer.
+            data: bytes, any buffer, or the path of a file.
         """
         with self._translated(f"write {self.uri(key)}"):
-            obstore.put(self.store, key, memoryview(data).cast("B"))
+            obstore.put(self.store, key, data if isinstance(data, Path) else memoryview(data).cast("B"))
         self._flush(key)
 
     def create(self, key: str, data: Any) -> bool:

@@ -129,7 +129,7 @@ def encode_part(table: pa.Table, sort_by: Sequence[str] = ()) -> pa.Buffer:
     """A table as the bytes of a Parquet file."""
     sink = pa.BufferOutputStream()
     ordering = [(name, "ascending") for name in sort_by]
-    # A dictionary of numbers costs four times the encoding time and saves nothing after zstd (docs/adr/lake-parts.md).
+    # A dictionary of numbers costs four times the encoding time and saves nothing after zstd (docs/adr/0006-lake-parts.md).
     texts = [field.name for field in table.schema if pa.types.is_string(field.type) or pa.types.is_binary(field.type)]
     pq.write_table(
         table,

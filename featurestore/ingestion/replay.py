@@ -1,8 +1,8 @@
 """Replay: quarantined rows once more, by today's definition.
 
 Rows that pass land, each under a ``__batch`` that says which row of which batch it was, and leave the quarantine; the others
-stay, with today's reason. Again the order of commits makes crashes harmless: rows land first, in one commit under the number of the
-replay, and are removed from the quarantine then; a later replay finds what landed and did not leave, and removes it.
+stay, with today's reason. Again the order of commits makes crashes harmless: rows land first, in one commit under the number of
+the replay, and are removed from the quarantine then; a later replay finds what landed and did not leave, and removes it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.ingestion import quarantine
-from featurestore.ingestion.batches import Batch, Landed, Progress, Target, counts_of, land, make_report
+from featurestore.ingestion.batches import Batch, Landed, Progress, Target, counts_of, make_report
+from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import ReadOptions, read_options
 from featurestore.ingestion.readers import LINE_FORMATS, reader_for
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Place

@@ -119,13 +119,18 @@ class Catalog:
         rows = [_Member.of(position, definition) for position, definition in enumerate(definitions)]
         content = digest(sorted((KINDS[type(d)], d.name, digest(content_of(d))) for d in definitions))
         with self._database.write() as connection:
+            self._lock(connection)
             newest = self._newest(connection)
             found = newest.number if newest else 0
             if base is not None and base != found:
-                raise self._conflict(base, newest)
+                raise ConflictError(
+                    f"the definitions were planned against revision {base}, but {newest or 'none'} is the newest; "
+                    "nothing was applied",
+                    hint="run `featurestore plan` again, look at what changed, and apply",
+                )
             if newest is not None and newest.digest == content:
                 return newest
-            return self._add(connection, found, rows, Revision(found + 1, author, message, self._clock.now(), content))
+            return self._add(connection, rows, Revision(found + 1, author, message, self._clock.now(), content))
 
     def restore(self, number: int, *, author: str, message: str = "") -> Revision:
         """Make what an earlier revision held the newest one. History only grows: this is a new revision.
@@ -134,6 +139,7 @@ class Catalog:
             NotFoundError: there is no such revision.
         """
         with self._database.write() as connection:
+            self._lock(connection)
             old = self._revision(connection, number)
             newest = self._newest(connection) or old
             if newest.digest == old.digest:
@@ -141,7 +147,7 @@ class Catalog:
             message = message or f"Restore revision {number}"
             made = Revision(newest.number + 1, author, message, self._clock.now(), old.digest, restored_from=number)
             rows = [_Member(**row._mapping) for row in connection.execute(self._members_of(number))]
-            return self._add(connection, newest.number, rows, made)
+            return self._add(connection, rows, made)
 
     def newest(self) -> Revision | None:
         """The newest revision, or None before the first ``apply``."""
@@ -262,13 +268,13 @@ class Catalog:
             .order_by(members.c.position)
         )
 
-    def _add(self, connection: sa.Connection, found: int, rows: list[_Member], made: Revision) -> Revision:
-        """Write a revision, if the newest is still the one found: the first of two writers wins, on both databases."""
+    def _lock(self, connection: sa.Connection) -> None:
+        """Wait for other writers of this project; what is read after this stays true until the transaction ends."""
+        connection.execute(self._database.insert(projects).values(project=self.project).on_conflict_do_nothing())
+        connection.execute(sa.select(projects).where(projects.c.project == self.project).with_for_update())
+
+    def _add(self, connection: sa.Connection, rows: list[_Member], made: Revision) -> Revision:
         mine = {"project": self.project}
-        connection.execute(self._database.insert(projects).values(**mine, newest=0).on_conflict_do_nothing())
-        step = projects.update().where(projects.c.project == self.project, projects.c.newest == found)
-        if connection.execute(step.values(newest=made.number)).rowcount != 1:
-            raise self._conflict(found, None)
         head = {**asdict(made), "created_at": to_micros(made.created_at)}
         connection.execute(revisions.insert().values(**mine, **head))
         if rows:
@@ -277,13 +283,6 @@ class Catalog:
             connection.execute(self._database.insert(contents).on_conflict_do_nothing(), values)
             connection.execute(members.insert(), [{**mine, "revision": made.number, **row.columns()} for row in rows])
         return made
-
-    def _conflict(self, base: int, newest: Revision | None) -> ConflictError:
-        found = f"{newest} is the newest" if newest else "another revision was made at the same moment"
-        return ConflictError(
-            f"the definitions were planned against revision {base}, but {found}; nothing was applied",
-            hint="run `featurestore plan` again, look at what changed, and apply",
-        )
 
 
 @dataclass(frozen=True, slots=True)

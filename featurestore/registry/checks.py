@@ -50,10 +50,12 @@ def find_problems(definitions: Definitions, source_schemas: Mapping[str, pa.Sche
         source_schemas: frozen schemas by source; what a source declares itself is known without.
     """
     problems = [problem for definition in definitions for problem in _own_problems(definition, definitions)]
+    for source in definitions.sources.values():
+        problems += _frozen_problems(source, source_columns(source, source_schemas or {}) or {})
     for view in definitions.views.values():
-        source = definitions.sources.get(view.source)
-        if source is not None:
-            problems += _column_problems(view, source, source_columns(source, source_schemas or {}))
+        read = definitions.sources.get(view.source)
+        if read is not None:
+            problems += _column_problems(view, read, source_columns(read, source_schemas or {}))
     return problems
 
 
@@ -278,6 +280,16 @@ def _referred_features(reference: FeatureReference, definitions: Definitions) ->
 
 
 # -- what needs the source's columns -------------------------------------------------------------------------------------
+
+
+def _frozen_problems(source: EventSource, frozen: Columns) -> Iterator[DefinitionError]:
+    for declared in source.schema:
+        if frozen.get(declared.name, declared.type) != declared.type:
+            yield problem(
+                source,
+                f"declares {declared.name!r} as {declared.type!r}, and it is frozen as {frozen[declared.name]!r}",
+                "declare the type that landed, or land it under another name",
+            )
 
 
 def _column_problems(view: FeatureView, source: EventSource, columns: Columns | None) -> Iterator[DefinitionError]:

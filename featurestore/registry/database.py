@@ -1,11 +1,13 @@
 """The catalog's database: its tables, how it is opened, and its transactions.
 
-SQLite (WAL) and PostgreSQL are reached by the same SQLAlchemy Core statements. Where two writers meet, the row counts of
-conditional statements decide, which both databases give.
+SQLite (WAL) and PostgreSQL are reached by the same SQLAlchemy Core statements. Where two writers meet, SQLite's one write
+transaction at a time or PostgreSQL's row locks make one of them wait, and conditional statements decide.
 """
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION: Final = 1
 _BUSY_SECONDS: Final = 60
+_SWITCH_SECONDS: Final = 0.01
 # Any constant will do: it names the lock under which one process creates the tables.
 _ADVISORY_LOCK: Final = 7_305_812_209
 
@@ -32,12 +35,8 @@ def _project() -> sa.Column[str]:
 
 schema_version: Final = sa.Table("featurestore_schema", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
-projects: Final = sa.Table(
-    "featurestore_projects",
-    metadata,
-    _project(),
-    sa.Column("newest", sa.Integer, nullable=False),
-)
+# Its row is what writers of one project's revisions lock.
+projects: Final = sa.Table("featurestore_projects", metadata, _project())
 
 revisions: Final = sa.Table(
     "featurestore_revisions",
@@ -108,7 +107,11 @@ class Database:
     def __init__(self, url: sa.URL) -> None:
         self.url = url
         self.engine = _create_engine(url)
-        self._create_tables()
+        try:
+            self._create_tables()
+        except BaseException:
+            self.close()
+            raise
 
     @contextmanager
     def read(self) -> Iterator[sa.Connection]:
@@ -203,8 +206,23 @@ def _create_engine(url: sa.URL) -> sa.Engine:
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     # Python's own transaction control would begin too late (at the first write) for a read to belong to the same transaction.
     connection.isolation_level = None
-    for pragma in (f"busy_timeout={_BUSY_SECONDS * 1_000}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={_BUSY_SECONDS * 1_000}", "synchronous=NORMAL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}").close()
+    _switch_to_wal(connection)
+
+
+def _switch_to_wal(connection: Any) -> None:
+    """Wait until no other process is switching: for this one step SQLite's own time-out does not wait."""
+    attempts = int(_BUSY_SECONDS / _SWITCH_SECONDS)
+    for attempt in range(attempts):
+        try:
+            connection.execute("PRAGMA journal_mode=WAL").close()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or attempt == attempts - 1:
+                raise
+            time.sleep(_SWITCH_SECONDS)
+        else:
+            return
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:

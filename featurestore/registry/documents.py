@@ -67,8 +67,9 @@ class Documents:
             same = documents.c.value == _text(expected)
             statement = documents.update().where(*self._where(kind, name), same).values(**values)
         with self._database.write() as connection:
-            written = connection.execute(statement).rowcount
-        if written != 1:
+            # Not `rowcount`: SQLAlchemy does not know it for every insert on PostgreSQL.
+            written = connection.execute(statement.returning(documents.c.name)).first()
+        if written is None:
             raise ConflictError(
                 f"the {kind} state of {name!r} is not what it was when it was read; nothing was written",
                 hint="another process was first: read it again and decide again",

@@ -52,15 +52,20 @@ _AHEAD_STRATEGIES: Final = frozenset({"backward", "bfill", "backfill", "max", "m
 _NAMESPACES: Final = frozenset({"list", "arr", "str", "struct", "dt", "bin", "cat"})
 
 
-def lint_view(view: FeatureView) -> list[DefinitionError]:
-    """Where a view's transform, or a helper function that it calls, looks ahead. Nothing with ``allow_future=True``."""
+def lint_view(view: FeatureView, event_time: str) -> list[DefinitionError]:
+    """Where a view's transform, or a helper function that it calls, looks ahead. Nothing with ``allow_future=True``.
+
+    Args:
+        event_time: the column of the source's event time; a group of one instant holds nothing later.
+    """
     if view.transform is None or view.allow_future:
         return []
+    is_window = bool(view.aggregations)
     if view.mode == "sql":
-        found = list(_lint_sql(view.transform.text, is_window=bool(view.aggregations)))
+        found = list(_lint_sql(view.transform.text, is_window=is_window, event_time=event_time))
     else:
         texts = [view.transform.text, *(text for _, text in view.transform.requires)]
-        found = [finding for text in texts for finding in _lint_python(text, is_window=bool(view.aggregations))]
+        found = [finding for text in texts for finding in _lint_python(text, is_window=is_window, event_time=event_time)]
     location = str(view.location) if view.location else None
     return [
         DefinitionError(
@@ -75,17 +80,26 @@ def lint_view(view: FeatureView) -> list[DefinitionError]:
 # -- Python --------------------------------------------------------------------------------------------------------------
 
 
-def _lint_python(text: str, *, is_window: bool) -> Iterator[Finding]:
+def _lint_python(text: str, *, is_window: bool, event_time: str) -> Iterator[Finding]:
     try:
         tree = ast.parse(text)
     except SyntaxError:
         return
     parents = {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
     for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call)]:
-        if isinstance(call.func, ast.Attribute):
+        if isinstance(call.func, ast.Attribute) and not _is_of_one_instant(call, call.func.attr, event_time):
             yield from _look_ahead(call, call.func.attr)
             if not is_window:
                 yield from _whole_groups(call, call.func.attr, parents)
+
+
+def _is_of_one_instant(call: ast.Call, name: str, event_time: str) -> bool:
+    """Whether rows are grouped, or told apart, by the event time as it is."""
+    if name not in ("group_by", "groupby", "unique", "drop_duplicates"):
+        return False
+    given = [*call.args, *(keyword.value for keyword in call.keywords if keyword.arg in ("by", "subset"))]
+    items = [item for arg in given for item in (arg.elts if isinstance(arg, ast.List | ast.Tuple) else [arg])]
+    return any(_text(item) == event_time or ast.unparse(item) == f"pl.col({event_time!r})" for item in items)
 
 
 def _look_ahead(call: ast.Call, name: str) -> Iterator[Finding]:
@@ -163,8 +177,14 @@ def _chain(call: ast.Call) -> list[str]:
         elif isinstance(node, ast.Attribute):
             names.append(node.attr)
             node = node.value
-        else:
-            return [*names, node.id] if isinstance(node, ast.Name) else names
+        elif isinstance(node, ast.Name):
+            return [*names, node.id]
+        else:  # an operator between expressions
+            return [*names, "col"] if any(_is_col(inner) for inner in ast.walk(node)) else names
+
+
+def _is_col(node: ast.AST) -> bool:
+    return (isinstance(node, ast.Attribute) and node.attr == "col") or (isinstance(node, ast.Name) and node.id == "col")
 
 
 def _attribute(call: ast.Call) -> str:
@@ -198,7 +218,7 @@ def _shown(node: ast.AST) -> str:
 # -- SQL -----------------------------------------------------------------------------------------------------------------
 
 
-def _lint_sql(query: str, *, is_window: bool) -> Iterator[Finding]:
+def _lint_sql(query: str, *, is_window: bool, event_time: str) -> Iterator[Finding]:
     import sqlglot
     from sqlglot import exp
 
@@ -217,4 +237,6 @@ def _lint_sql(query: str, *, is_window: bool) -> Iterator[Finding]:
             yield f"{shown} aggregates all rows of a group, later ones too", "order by the event time, or use aggregations"
     if not is_window:
         for group in tree.find_all(exp.Group):
+            if any(isinstance(key, exp.Column) and key.name.lower() == event_time.lower() for key in group.expressions):
+                continue
             yield f"{group.sql(dialect='duckdb')} aggregates all rows of a group, later ones too", _WINDOWS

@@ -132,7 +132,8 @@ def make_plan(catalog: Catalog, written: Definitions) -> Plan:
     """Compare what is written with the newest revision. Changes nothing."""
     newest = catalog.newest()
     applied = catalog.definitions(newest.number) if newest else Definitions()
-    lints = [problem for view in written.views.values() for problem in lint_view(view)]
+    times = {name: source.event_time for name, source in written.sources.items()}
+    lints = [problem for view in written.views.values() for problem in lint_view(view, times.get(view.source, ""))]
     changes = tuple(sorted(_changes(applied, written), key=lambda c: list(_SIGNS).index(c.action)))
     changed_views = _changed_views(changes, applied, written)
     return Plan(
@@ -211,7 +212,8 @@ def _touched_services(
         own = meaningful.get(("feature service", name))
         service = written.services.get(name) or applied.services[name]
         reasons: list[str] = [own.action] if own else []
-        reasons += [view for view in _views_of(service, written) if view in views]
+        if name in written.services:
+            reasons += [view for view in _views_of(service, written) if view in views]
         if reasons:
             touched[name] = tuple(reasons)
     return touched
@@ -256,7 +258,7 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     for change in plan.changes:
         yield str(change)
     if plan.materialize:
-        yield "\nTo materialize again:"
+        yield "\nTo materialize:"
         yield from (f"  {name}: {why}" for name, why in plan.materialize.items())
     if plan.services:
         yield "\nServices touched:"

@@ -38,14 +38,14 @@ class Split:
         return tuple(r[0] for r in self.ranges) or tuple(s[0] for s in self.shares) or ("all",)
 
     def to_data(self) -> dict[str, Any]:
-        """As JSON data, times as text."""
+        """As JSON data, times as text. Lists, because the order of the parts is kept."""
 
         def text(micros: int | None) -> str | None:
             return None if micros is None else from_micros(micros).isoformat()
 
         return {
-            "ranges": {name: [text(start), text(end)] for name, start, end in self.ranges},
-            "shares": dict(self.shares),
+            "ranges": [[name, text(start), text(end)] for name, start, end in self.ranges],
+            "shares": [list(share) for share in self.shares],
             "by": list(self.by),
             "seed": self.seed,
             "embargo": format_duration(self.embargo),
@@ -59,8 +59,8 @@ class Split:
             return None if text is None else to_micros(datetime.fromisoformat(text))
 
         return cls(
-            tuple((name, micros(start), micros(end)) for name, (start, end) in data["ranges"].items()),
-            tuple(data["shares"].items()),
+            tuple((name, micros(start), micros(end)) for name, start, end in data["ranges"]),
+            tuple((name, share) for name, share in data["shares"]),
             tuple(data["by"]),
             data["seed"],
             parse_duration(data["embargo"]),

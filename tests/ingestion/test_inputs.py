@@ -78,7 +78,7 @@ def test_http(place):
     try:
         url = f"http://127.0.0.1:{server.server_address[1]}"
         assert place.ingest(SOURCE, f"{url}/a.csv").landed == 1
-        with pytest.raises(IngestionError, match="cannot be downloaded.*404"):
+        with pytest.raises(IngestionError, match=r"cannot be downloaded.*404"):
             place.ingest(SOURCE, f"{url}/b.csv")
     finally:
         server.shutdown()

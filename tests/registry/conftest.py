@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -32,27 +33,43 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
-    """A project whose registry is empty."""
-    config = Config("flights", tmp_path)
+def _config(request: pytest.FixtureRequest, folder: Path, *, fresh: bool) -> Config:
+    config = Config(f"flights_{uuid.uuid4().hex[:8]}", folder)
     if request.param == "sqlite":
         return config
     server: PostgresServer = request.getfixturevalue("postgres")
-    return replace(config, registry=RegistryConfig(server.create_database()))
+    return replace(config, registry=RegistryConfig(server.create_database() if fresh else server.url))
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    """A project that has applied nothing yet; on PostgreSQL, all tests share a database."""
+    return _config(request, tmp_path, fresh=False)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def fresh_config(request: pytest.FixtureRequest, tmp_path: Path) -> Config:
+    """A project whose registry's database has no tables yet."""
+    return _config(request, tmp_path, fresh=True)
 
 
 @pytest.fixture
-def opened(config: Config) -> Iterator[Callable[..., Catalog]]:
+def open_one() -> Iterator[Callable[[Config], Catalog]]:
     """Opens catalogs and closes them after the test."""
     with ExitStack() as stack:
 
-        def open_(changed: Config = config) -> Catalog:
-            catalog = open_catalog(changed, Ticking())
+        def open_(config: Config) -> Catalog:
+            catalog = open_catalog(config, Ticking())
             stack.callback(catalog.close)
             return catalog
 
         yield open_
+
+
+@pytest.fixture
+def opened(config: Config, open_one: Callable[[Config], Catalog]) -> Callable[[], Catalog]:
+    """Opens the project's catalog, each time anew."""
+    return lambda: open_one(config)
 
 
 @pytest.fixture

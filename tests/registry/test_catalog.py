@@ -23,12 +23,9 @@ from featurestore.registry.definitions import Definitions
 from featurestore.registry.serialization import version_of
 from featurestore.time import SystemClock
 from tests.registry.examples import definitions, plane_delays
+from tests.registry.writers import apply_and_count, entities
 
-Open = Callable[..., Catalog]
-
-
-def entities(*names: str, description: str = "") -> Definitions:
-    return Definitions(entities={n: Entity(n, join_keys={"k": t.Int64}, description=description) for n in names})
+Open = Callable[[], Catalog]
 
 
 # -- revisions -----------------------------------------------------------------------------------------------------------
@@ -126,8 +123,8 @@ def test_a_failing_apply_leaves_nothing_behind(catalog: Catalog, monkeypatch: py
     assert catalog.apply(entities("c"), author="ada").number == 2
 
 
-def test_projects_in_one_database_do_not_see_each_other(config: Config, opened: Open) -> None:
-    mine, theirs = opened(), opened(replace(config, project="weather"))
+def test_projects_in_one_database_do_not_see_each_other(config: Config, open_one: Callable[[Config], Catalog]) -> None:
+    mine, theirs = open_one(config), open_one(replace(config, project=f"{config.project}_2"))
     mine.apply(entities("a"), author="ada")
     mine.write_state("kind", "name", {"x": 1})
     with mine.start_run("ingest", "flights"):
@@ -162,31 +159,13 @@ def test_of_many_applies_from_one_base_exactly_one_wins(opened: Open) -> None:
     assert [r.number for r in catalogs[0].revisions()] == [1]
 
 
-def _apply_and_count(config: Config, writer: int, rounds: int) -> int:
-    """In a process of its own: opens the registry (making its tables), applies and counts, retrying after each conflict."""
-    catalog = open_catalog(config, SystemClock())
-    conflicts = 0
-    for number in range(rounds):
-        catalog.apply(entities(f"w{writer}_{number}"), author=f"writer {writer}")
-        while True:
-            seen = catalog.read_state("counter", "n")
-            try:
-                catalog.write_state("counter", "n", {"n": (seen or {"n": 0})["n"] + 1}, expected=seen)
-            except ConflictError:
-                conflicts += 1
-            else:
-                break
-    catalog.close()
-    return conflicts
-
-
-def test_processes_write_at_once_and_lose_nothing(config: Config, opened: Open) -> None:
-    processes, rounds = 3, 8
+def test_processes_write_at_once_and_lose_nothing(fresh_config: Config, open_one: Callable[[Config], Catalog]) -> None:
+    processes, rounds = 2, 6
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_apply_and_count, config, writer, rounds) for writer in range(processes)]
+        futures = [pool.submit(apply_and_count, fresh_config, writer, rounds) for writer in range(processes)]
         for future in futures:
             future.result()
-    catalog = opened()
+    catalog = open_one(fresh_config)
     assert catalog.read_state("counter", "n") == {"n": processes * rounds}
     revisions = catalog.revisions()
     assert [r.number for r in reversed(revisions)] == list(range(1, processes * rounds + 1))
@@ -209,15 +188,15 @@ def test_threads_share_one_catalog(catalog: Catalog) -> None:
     assert catalog.read_state("counter", "n") == {"n": 40}
 
 
-def test_tables_are_made_once_by_whoever_comes_first(opened: Open) -> None:
+def test_tables_are_made_once_by_whoever_comes_first(fresh_config: Config, open_one: Callable[[Config], Catalog]) -> None:
     barrier = threading.Barrier(4)
 
-    def open_one(_: int) -> Catalog:
+    def open_(_: int) -> Catalog:
         barrier.wait()
-        return opened()
+        return open_one(fresh_config)
 
     with ThreadPoolExecutor(4) as pool:
-        catalogs = list(pool.map(open_one, range(4)))
+        catalogs = list(pool.map(open_, range(4)))
     assert [c.revisions() for c in catalogs] == [[], [], [], []]
 
 
@@ -286,7 +265,7 @@ def test_nullable_columns_may_be_added_and_left_out(catalog: Catalog) -> None:
 
 
 @pytest.mark.parametrize(
-    "field, message",
+    ("field", "message"),
     [
         (pa.field("x", pa.float32()), r"'x' is frozen as Vector\(Float32, 3\), and is Float32 now"),
         (pa.field("new", pa.int64(), nullable=False), "new column 'new' is not nullable"),
@@ -327,9 +306,13 @@ def test_a_run_is_recorded_from_start_to_end(opened: Open) -> None:
 
 
 def test_a_run_that_fails_says_why_and_lets_the_error_pass(catalog: Catalog) -> None:
-    with pytest.raises(ValueError, match="bad"), catalog.start_run("ingest", "flights") as run:
-        run.update(counts={"read": 1})
-        raise ValueError("bad \0 row")
+    def fail() -> None:
+        with catalog.start_run("ingest", "flights") as run:
+            run.update(counts={"read": 1})
+            raise ValueError("bad \0 row")
+
+    with pytest.raises(ValueError, match="bad"):
+        fail()
     (record,) = catalog.runs()
     assert (record.status, record.error, record.counts) == ("failed", "ValueError: bad \\0 row", {"read": 1})
 
@@ -359,9 +342,15 @@ def test_a_database_that_does_not_answer_is_an_error_without_its_password(tmp_pa
     assert "secret" not in str(caught.value)
 
 
-def test_tables_of_another_version_are_refused(config: Config, opened: Open) -> None:
-    catalog = opened()
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "registry.db").write_text("hello, this is a text and no database at all" * 30)
+    with pytest.raises(RegistryError, match=r"registry.db failed: file is not a database"):
+        open_catalog(Config("p", tmp_path, registry=RegistryConfig("sqlite:///registry.db")), SystemClock())
+
+
+def test_tables_of_another_version_are_refused(fresh_config: Config, open_one: Callable[[Config], Catalog]) -> None:
+    catalog = open_one(fresh_config)
     with catalog._database.write() as connection:
         connection.execute(sa.text("update featurestore_schema set version = 99"))
     with pytest.raises(RegistryError, match=r"version 99.*knows version 1"):
-        opened()
+        open_one(fresh_config)

@@ -85,7 +85,7 @@ def test_an_entity_written_inside_a_view_is_found(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text, message",
+    ("text", "message"),
     [
         ("x = (\n", r"broken.py:1: the file is not Python: '\(' was never closed"),
         ("a = 1\nb = a / 0\n", r"broken.py:2: the file cannot be imported: ZeroDivisionError"),
@@ -154,9 +154,9 @@ def test_comments_do_not_part_code_from_what_was_applied(folder: Path, applied: 
 
 
 @pytest.mark.parametrize(
-    "files, message",
+    ("files", "message"),
     [
-        ({"views": VIEWS.replace("delay=", "late=")}, r"views.py:7: .*'delays' changed since it was applied(.|\n)*featurestore apply"),
+        ({"views": VIEWS.replace("delay=", "late=")}, r"views.py:7: .*'delays' changed since it was applied(.|\n)*store apply"),
         ({"shared": SHARED.replace("60", "61")}, r"'delays' changed since it was applied"),
         ({"views": "x = 1\n"}, r"'delays' is applied, but no longer defined(.|\n)*featurestore apply"),
         ({"views": "x = (\n"}, r"code cannot be imported: .*not Python"),

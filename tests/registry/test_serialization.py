@@ -114,7 +114,7 @@ def test_how_code_is_written_does_not_change_its_version(text: str) -> None:
     assert same_code(SourceCode("v", text), SourceCode("v", PLAIN))
 
 
-@pytest.mark.parametrize("old, new", [("> 1", ">= 1"), ('"x"', '"X"'), ("events.filter", "events.remove")])
+@pytest.mark.parametrize(("old", "new"), [("> 1", ">= 1"), ('"x"', '"X"'), ("events.filter", "events.remove")])
 def test_what_code_says_changes_its_version(old: str, new: str) -> None:
     assert version_of(_code(PLAIN.replace(old, new))) != version_of(_code(PLAIN))
 
@@ -140,7 +140,7 @@ def test_how_a_query_is_written_does_not_change_its_version() -> None:
 
 
 @pytest.mark.parametrize(
-    "options, changes",
+    ("options", "changes"),
     [
         ({"description": "new", "owner": "me", "tags": {"a": "b"}}, False),
         ({"online": False, "max_block_bytes": 5, "allow_future": True}, False),

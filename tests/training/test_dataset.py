@@ -87,7 +87,7 @@ def test_new_events_make_a_new_version_and_the_old_one_still_verifies(store: Fea
     difference = one.diff(two)
     assert not difference.same_content
     assert (difference.rows_added, difference.rows_removed, difference.rows_moved) == (0, 0, 0)
-    assert set(difference.changed) == {"last_km", "last_stops"}
+    assert set(difference.changed) == {"last_km"}
     assert difference.examples["last_km"][0]["new"] == 99.0
     assert list(difference.lake_changed) == ["trips"]
     assert not difference.definitions_changed

@@ -104,7 +104,7 @@ delay_model = FeatureService(
         origin_weather[["wind", "visib", "is_wet"]],
         origin_departures,
         route_last_flight,
-        carrier_last_flight.with_join_keys({"carrier": "carrier"})["arr_delay"],
+        carrier_last_flight["arr_delay"],
         request_features,
     ],
     description="What the model of late arrivals asks for.",

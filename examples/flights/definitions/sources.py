@@ -12,9 +12,14 @@ TAXI_MINUTES = 30
 """From wheels up to the gate, in and out: the mean over the flights whose clock times tell it is 28.5 minutes."""
 
 
+def hour() -> pl.Expr:
+    """The instant at which the hour began, which both files give as text."""
+    return pl.col("time_hour").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+
+
 def scheduled_departure() -> pl.Expr:
-    """The file gives the hour as an instant, and the minute beside it."""
-    return pl.col("time_hour").cast(pl.Datetime("us", "UTC")) + pl.duration(minutes="minute")
+    """The minute stands beside the hour."""
+    return hour() + pl.duration(minutes="minute")
 
 
 def departed_at() -> pl.Expr:
@@ -44,7 +49,7 @@ def observing(raw: pl.LazyFrame) -> pl.LazyFrame:
     """One row an hour and airport."""
     return raw.select(
         "origin", "temp", "humid", "wind_speed", "wind_gust", "precip", "pressure", "visib",
-        observed_at=pl.col("time_hour").cast(pl.Datetime("us", "UTC")),
+        observed_at=hour(),
     )  # fmt: skip
 
 

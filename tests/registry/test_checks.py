@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from featurestore import Aggregation, Entity, EventSource, FeatureService, FeatureView, Field, RequestSource, sawtooth
+from featurestore import types as t
+from featurestore.errors import DefinitionError
+from featurestore.registry.checks import check_references, find_problems
+from featurestore.registry.definitions import Definitions, FeatureReference, OnDemandFeatureView
+from featurestore.registry.records import SourceCode
+from tests.registry.examples import definitions
+
+plane = Entity("plane", join_keys={"tailnum": t.String})
+flights = EventSource("flights", event_time="landed_at")
+SCHEMA = pa.schema(
+    [("tailnum", pa.string()), ("landed_at", pa.timestamp("us", "UTC")), ("delay", pa.float64()), ("carrier", pa.string()),
+     ("spot", pa.struct([("lat", pa.float64())]))]
+)  # fmt: skip
+CODE = SourceCode("f", "def f(rows):\n    return rows\n")
+
+
+def view(**options: Any) -> FeatureView:
+    return FeatureView("v", **{"entities": [plane], "source": flights, "features": ["delay"], **options})
+
+
+def problems(*extra: Any, schema: pa.Schema | None = SCHEMA) -> list[str]:
+    groups: dict[str, dict[str, Any]] = {"entities": {"plane": plane}, "sources": {"flights": flights}}
+    names = {
+        Entity: "entities",
+        EventSource: "sources",
+        FeatureView: "views",
+        OnDemandFeatureView: "on_demand_views",
+        FeatureService: "services",
+    }
+    for definition in extra:
+        groups.setdefault(names[type(definition)], {})[definition.name] = definition
+    found = find_problems(Definitions(**groups), {} if schema is None else {"flights": schema})
+    assert all(p.location and p.location.split(":")[0].endswith("test_checks.py") and p.location.split(":")[1] for p in found)
+    return [str(p) for p in found]
+
+
+def one(*extra: Any) -> str:
+    (found,) = problems(*extra)
+    return found
+
+
+def test_good_definitions_have_no_problems() -> None:
+    assert find_problems(definitions()) == []
+    assert problems(view()) == []
+    check_references(definitions())
+
+
+@pytest.mark.parametrize(
+    ("entity", "message"),
+    [
+        (Entity("e", [Field("k", t.String), Field("k", t.String)]), "join key 'k' twice"),
+        (Entity("e", {"k": t.Float64}), "'k' of type Float64, whose values cannot be told apart"),
+        (Entity("e", {"k": t.List(t.Int64)}), "'k' of type"),
+        (Entity("e", {"__k": t.Int64}), "are ours"),
+    ],
+)
+def test_entities(entity: Entity, message: str) -> None:
+    assert message in one(entity)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"timezone": "Europe/Berlni"}, "did you mean 'Europe/Berlin'?"),
+        ({"format": "regex"}, "no pattern"),
+        ({"schema": {"a": t.Int64}}, "event_time='t', which is not in its schema"),
+        ({"schema": {"t": t.Timestamp}, "sequence": "s"}, "sequence='s', which is not in its schema"),
+        ({"schema": [Field("t", t.Timestamp), Field("t", t.Timestamp)]}, "column 't' twice"),
+        ({"invalid_event_time": "ignore"}, "invalid_event_time='ignore'"),
+    ],
+)
+def test_sources(options: dict[str, Any], message: str) -> None:
+    assert message in one(EventSource("s", event_time="t", **options))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"source": "flight"}, "reads the source 'flight', which is not defined\nHint: did you mean 'flights'?"),
+        ({"entities": [Entity("x", {"tailnum": t.String})]}, "entity 'x', which is not defined"),
+        ({"entities": [Entity("plane", {"tailnum": t.Int64})]}, "'plane' that differs from the one defined"),
+        ({"entities": [plane, plane]}, "entity 'plane' twice"),
+        ({"features": ["delay", "delay"]}, "two features called 'delay'"),
+        ({"features": ["tailnum"]}, "join key 'tailnum' as a feature"),
+        ({"features": ["landed_at"]}, "event time 'landed_at' as a feature"),
+        ({"features": ["event_timestamp"], "transform": CODE}, "the name of the labels' instant"),
+        ({"features": ["__x"], "transform": CODE}, "are ours"),
+        ({"features": ["dealy"]}, "'dealy', which source 'flights' does not have\nHint: did you mean 'delay'?"),
+        ({"features": {"delay": t.Int64}}, "declares the feature 'delay' as Int64, and source 'flights' has Float64"),
+        ({"mode": "pandas"}, "mode='pandas'"),
+        ({"mode": "sql"}, "mode='sql' and no query"),
+        ({"max_block_bytes": 0}, "max_block_bytes=0"),
+        ({"on_overflow": "drop"}, "on_overflow='drop'"),
+        ({"aggregations": [Aggregation("delay", "mean")], "last_non_null": True}, "last_non_null=True"),
+    ],
+)
+def test_views(options: dict[str, Any], message: str) -> None:
+    assert any(message in found for found in problems(view(**options)))
+
+
+@pytest.mark.parametrize(
+    ("column", "function", "options", "message"),
+    [
+        ("delay", "average", {}, "'delay_average' of an unknown function 'average'"),
+        ("delay", "meen", {}, "did you mean 'mean'?"),
+        ("delay", "sum", {"windows": [sawtooth("7d", "5h")]}, "window of 7d, which is not a multiple of its hop 5h"),
+        ("delay", "sum", {"windows": ["0s"]}, "sliding window of no width"),
+        ("delay", "sum", {"bounds": "["}, "unknown bounds '['"),
+        ("carrier", "top_k", {}, "without n=\nHint: say how many values: n=5"),
+        ("carrier", "top_k", {"n": 0}, "with n=0"),
+        ("delay", "quantile", {"q": 2}, "with q=2"),
+        ("delay", "decayed_sum", {"half_life": "soon"}, "with half_life='soon'"),
+        ("delay", "sum", {"nn": 1}, "unknown parameter 'nn'"),
+        ("delay", "sum", {"order_by": "landed_at"}, "with order_by="),
+        (None, "sum", {}, "without a column"),
+        (None, "count", {"by": "carrier"}, "by 'carrier' without its values"),
+        (None, "count", {"by": "carrier", "values": ["A", "A"]}, "by 'carrier' without its values"),
+        ("dealy", "sum", {}, "of a column 'dealy' that does not exist\nHint: did you mean 'delay'?"),
+        (None, "count", {"by": "carier", "values": ["A"]}, "by a column 'carier' that does not exist"),
+        ("carrier", "sum", {}, "that takes numbers, and 'carrier' is String"),
+        ("delay", "any", {}, "that takes Bool, and 'delay' is Float64"),
+        ("spot", "max", {}, "that takes values that compare"),
+    ],
+)
+def test_aggregations(column: str | None, function: str, options: dict[str, Any], message: str) -> None:
+    found = problems(view(aggregations=[Aggregation(column, function, **options)]))
+    assert any("feature view 'v' has an aggregation" in f and message in f for f in found)
+
+
+def test_a_negative_delay_cannot_be_written_nor_stored() -> None:
+    with pytest.raises(DefinitionError, match="cannot be negative"):
+        Aggregation("delay", "sum", delay=-5)
+    aggregation = replace_delay(Aggregation("delay", "sum"), -5)
+    assert "negative delay of 5 us" in one(view(aggregations=[aggregation]))
+
+
+def replace_delay(aggregation: Aggregation, delay: int) -> Aggregation:
+    object.__setattr__(aggregation, "delay", delay)
+    return aggregation
+
+
+def test_types_are_not_held_against_a_view_whose_columns_are_unknown() -> None:
+    wrong_type = view(aggregations=[Aggregation("carrier", "sum")])
+    assert problems(wrong_type, schema=None) == []
+    assert problems(replace_transform(wrong_type)) == []  # the transform may have made it a number
+
+
+def replace_transform(changed: FeatureView) -> FeatureView:
+    return FeatureView(changed.name, entities=[plane], source=flights, aggregations=changed.aggregations, transform=CODE)
+
+
+def test_two_windows_of_one_name_are_found() -> None:
+    assert "two features called 'delay_sum_1d'" in one(view(aggregations=[Aggregation("delay", "sum", windows=["1d", "24h"])]))
+
+
+def test_a_join_key_must_be_in_the_data_with_its_type() -> None:
+    route = Entity("route", {"origin": t.String})
+    assert "join key 'origin', which source 'flights' does not have" in one(route, view(entities=[route]))
+    carrier = Entity("carrier", {"carrier": t.Int64})
+    assert "'carrier' as Int64, and source 'flights' has it as String" in one(carrier, view(entities=[carrier]))
+
+
+def test_a_source_may_not_declare_other_types_than_are_frozen() -> None:
+    source = EventSource("flights", event_time="landed_at", schema={"landed_at": t.Timestamp, "delay": t.Int64})
+    assert "declares 'delay' as Int64, and it is frozen as Float64" in one(source)
+
+
+def on_demand(*sources: Any, name: str = "od") -> OnDemandFeatureView:
+    return OnDemandFeatureView(name, sources=sources, transform=CODE, features={"z": t.Int64})
+
+
+@pytest.mark.parametrize(
+    ("extra", "message"),
+    [
+        ((on_demand(FeatureReference("w")),), "refers to the feature view 'w', which is not defined"),
+        ((on_demand(FeatureReference("v", ("dely",))),), "asks for v:dely, and there is no such feature\nHint: did you mean"),
+        ((on_demand(),), "has no sources"),
+        ((on_demand(RequestSource({"a": t.Int64}), RequestSource({"a": t.Int64})),), "request column 'a' twice"),
+        ((on_demand(FeatureReference("od")),), "reads its own features"),
+        ((on_demand(FeatureReference("v"), name="v"),), "has the name of a feature view"),
+        ((FeatureService("s", [FeatureReference("v"), FeatureReference("v")]),), "names 'v' more than once"),
+        ((FeatureService("s", [FeatureReference("v"), FeatureReference("v", ("delay",))]),), "two features called 'delay' of"),
+        ((FeatureService("s", [FeatureReference("v").with_join_keys({"tail": "x"})]),), "maps 'tail', which is no join key"),
+    ],
+)  # fmt: skip
+def test_references(extra: tuple[Any, ...], message: str) -> None:
+    assert any(message in found for found in problems(view(), *extra))
+
+
+def test_one_view_may_be_used_twice_under_an_alias() -> None:
+    twice = FeatureService(
+        "s", [FeatureReference("v"), FeatureReference("v").with_join_keys({"tailnum": "next"}, alias="next")]
+    )
+    assert problems(view(), twice) == []
+
+
+def test_a_circle_of_on_demand_views_is_found() -> None:
+    found = problems(on_demand(FeatureReference("b"), name="a"), on_demand(FeatureReference("a"), name="b"))
+    assert ["reads its own features" in f for f in found] == [True, True]
