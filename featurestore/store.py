@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from featurestore.ingestion.lake import Lake
     from featurestore.materialize import MaterializeReport, PushReport
     from featurestore.offline import HistoricalJob
-    from featurestore.online import OnlineResponse, OnlineStore
+    from featurestore.online import OnlineReader, OnlineResponse, OnlineStore
     from featurestore.registry.catalog import Catalog, Revision
     from featurestore.registry.lineage import Lineage
     from featurestore.registry.plan import Plan
@@ -294,6 +294,7 @@ class FeatureStore:
 
     def close(self) -> None:
         """Let go of connections. The store opens them again when used."""
+        self.__dict__.pop("online_reader", None)
         for part in ("online", "lake", "catalog"):
             opened = self.__dict__.pop(part, None)
             if opened is not None:

@@ -1,0 +1,8 @@
+"""The offline store: features as they were at any instant, SQL over the lake, and validation of all that it holds."""
+
+from featurestore.features import ResolvedFeatures, resolve_features
+from featurestore.offline.retrieval import HistoricalJob, get_historical_features
+from featurestore.offline.sql import sql
+from featurestore.offline.validate import validate
+
+__all__ = ["HistoricalJob", "ResolvedFeatures", "get_historical_features", "resolve_features", "sql", "validate"]

@@ -1,0 +1,172 @@
+"""What a retrieval reads: pinned table versions, and the rows of views at those versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from featurestore.errors import NotFoundError, RetrievalError, did_you_mean
+from featurestore.registry.records import Field
+from featurestore.registry.serialization import version_of
+from featurestore.time import EVENT_TIME, from_micros
+from featurestore.transforms.views import ComputedView, compute_view, view_schema
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from featurestore.ingestion.lake_table import LakeTable
+    from featurestore.project import Project
+    from featurestore.registry.definitions import Definitions, FeatureView
+
+VIEW_VERSION: Final = "view_version"
+"""Commit metadata of a feature table: the version of the view that computed it."""
+SOURCE_VERSION: Final = "source_version"
+"""Commit metadata of a feature table: the version of the source's table that all of it was computed from."""
+ARRIVAL_KNOWN: Final = "arrival_known"
+"""Commit metadata of a feature table: ``true`` where ``__arrival_time`` says when a row could first be known."""
+_HISTORY: Final = 100
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A project's tables at pinned versions. The versions of sources are found when first needed, then stay."""
+
+    project: Project
+    definitions: Definitions
+    pinned: dict[str, int]
+
+    @classmethod
+    def of(cls, project: Project, versions: Mapping[str, int] | None = None) -> Inputs:
+        """The newest versions, or those given by source name.
+
+        Raises:
+            RetrievalError: a version of no source.
+        """
+        definitions = project.definitions
+        for name in versions or {}:
+            if name not in definitions.sources:
+                hint = did_you_mean(name, definitions.sources)
+                raise RetrievalError(f"a version is given for {name!r}, which is no source", hint=hint)
+        return cls(project, definitions, dict(versions or {}))
+
+    def pin(self, source: str) -> int:
+        """The version of a source's table.
+
+        Raises:
+            RetrievalError: nothing was ever ingested.
+        """
+        if source not in self.pinned:
+            version = self.project.lake.table("events", source).version()
+            if version is None:
+                raise RetrievalError(f"source {source!r} has no rows yet", hint=f"run `featurestore ingest {source} FILE`")
+            self.pinned[source] = version
+        return self.pinned[source]
+
+    def fields(self, view: FeatureView) -> tuple[Field, ...]:
+        """All features of a view, typed."""
+        declared = tuple(f for f in view.features or () if isinstance(f, Field))
+        if view.features is not None and len(declared) == len(view.features):
+            return declared
+        source = self.definitions.source(view.source)
+        return view_schema(view, source, self._table(view).schema(self.pin(view.source)))
+
+    def rows(self, view: FeatureView) -> int:
+        """An upper bound of the rows of a view that computes row by row."""
+        return self._table(view).row_count(self.pin(view.source))
+
+    def open(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> ComputedView:
+        """The rows of a view: kept ones, where they are exactly this view over this version, or else computed.
+
+        Args:
+            until: only rows with an event time up to this instant (microseconds) are asked for; others may be left out where
+                the view computes row by row.
+        """
+        return self._kept(view) or self._computed(view, until, engine)
+
+    def pieces(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> Iterator[pl.LazyFrame]:
+        """The rows of a view in frames to be read one after the other; together they are those of :meth:`open`.
+
+        One for each file where the view computes row by row: over many files at once Polars reads ahead of a slow reader, up to
+        all of them (8,000,000 rows x 10 features: a peak of 1,070 MB against 500 MB).
+        """
+        kept = self._kept(view)
+        if kept is not None:
+            yield kept.frame
+            return
+        whole = self._computed(view, until, engine)
+        if not whole.row_wise or view.mode != "polars":
+            yield whole.frame
+            return
+        source = self.definitions.source(view.source)
+        for events in self.event_pieces(view, until=until):
+            yield compute_view(view, source, events, engine=engine).frame
+
+    def event_pieces(self, view: FeatureView, *, until: int | None = None) -> Iterator[pl.LazyFrame]:
+        """The events of a view's source, file by file."""
+        table, version = self._table(view), self.pin(view.source)
+        event_time = self.definitions.source(view.source).event_time
+        for file in table.files(version, end=_after(until), event_time=event_time):
+            yield table.scan_files([file], version=version)
+
+    def events(self, view: FeatureView) -> pl.LazyFrame:
+        """The events of a view's source."""
+        return self._table(view).scan(self.pin(view.source))
+
+    def _table(self, view: FeatureView) -> LakeTable:
+        return self.project.lake.table("events", view.source)
+
+    def _computed(self, view: FeatureView, until: int | None, engine: str) -> ComputedView:
+        source, table, version = self.definitions.source(view.source), self._table(view), self.pin(view.source)
+        files = table.files(version)
+        if until is not None and (view.transform is None or view.mode == "polars"):
+            early = table.files(version, end=_after(until), event_time=source.event_time)
+            if len(early) < len(files):
+                computed = compute_view(view, source, table.scan_files(early, version=version), engine=engine)
+                if computed.row_wise:
+                    return computed
+        return compute_view(view, source, table.scan_files(files, version=version), engine=engine)
+
+    def _kept(self, view: FeatureView) -> ComputedView | None:
+        table = self.project.lake.table("features", view.name)
+        if view.aggregations or not table.exists():
+            return None
+        wanted = (version_of(view), str(self.pin(view.source)))
+        for entry in table.history(_HISTORY):
+            if (entry.metadata.get(VIEW_VERSION), entry.metadata.get(SOURCE_VERSION)) == wanted:
+                known = entry.metadata.get(ARRIVAL_KNOWN) == "true"
+                # Kept rows are scanned as events are: again and again, in one order.
+                return ComputedView(table.scan(entry.version), self.fields(view), row_wise=True, arrival_known=known)
+        return None
+
+
+def _after(instant: int | None) -> datetime | None:
+    return None if instant is None else from_micros(instant) + timedelta(microseconds=1)
+
+
+def named_view(definitions: Definitions, name: str) -> FeatureView:
+    """The feature view of that name.
+
+    Raises:
+        NotFoundError: it is none, or an on-demand view, which has no rows.
+    """
+    if name in definitions.on_demand_views:
+        hint = "an on-demand view has no rows: it answers requests"
+        raise NotFoundError("feature view", name, definitions.views, hint=hint)
+    return definitions.view(name)
+
+
+def source_names(views: Iterable[FeatureView]) -> list[str]:
+    """The sources of views, each once, in order."""
+    return list(dict.fromkeys(view.source for view in views))
+
+
+def view_frame(inputs: Inputs, view: FeatureView) -> pl.LazyFrame:
+    """The rows of a view as its author sees them: the event time under the source's name for it.
+
+    Raises:
+        TransformError: a view of windows, which has no rows.
+    """
+    event_time = inputs.definitions.source(view.source).event_time
+    return inputs.open(view).frame.rename({EVENT_TIME: event_time})

@@ -1,0 +1,164 @@
+"""The rows that answer a look-up: those of a view, or, for a view of windows, the events of its source.
+
+The two kinds have the same methods, so that a retrieval treats them alike, in memory and bucket by bucket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
+
+import polars as pl
+
+from featurestore.features import ViewLookup
+from featurestore.offline.labels import INSTANT
+from featurestore.offline.lookups import STATUS, Answer, check_arrival_known, look_up
+from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
+from featurestore.transforms import engines
+from featurestore.transforms.casts import exact_expression
+from featurestore.transforms.engines import EngineRecord
+from featurestore.transforms.keys import KEY_ID, match_keys, number_keys
+from featurestore.transforms.views import ComputedView, named
+from featurestore.transforms.windows.api import compute_windows
+
+if TYPE_CHECKING:
+    from featurestore.offline.inputs import Inputs
+
+
+class ViewRows(Protocol):
+    """Rows by join key and ``__event_time``, and how they answer."""
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """The rows: join keys in their types, the hidden columns, and what the look-up needs."""
+
+    def pieces(self) -> Iterator[pl.LazyFrame]:
+        """The same rows, in frames to be read one after the other."""
+
+    def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
+        """The same with other rows: those of one bucket."""
+
+    def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
+        """The features of labels (key columns and ``__instant``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AsOfRows:
+    """The rows of a view, of which the newest answers."""
+
+    lookup: ViewLookup
+    computed: ComputedView
+    as_known: bool
+    split: Callable[[], Iterator[pl.LazyFrame]]
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """The rows: join keys, hidden columns, features needed."""
+        return self.computed.frame.select(self._columns)
+
+    def pieces(self) -> Iterator[pl.LazyFrame]:
+        """The same rows, in frames to be read one after the other."""
+        return (frame.select(self._columns) for frame in self.split())
+
+    @property
+    def _columns(self) -> list[str]:
+        keys = (key.name for key in self.lookup.view.join_keys)
+        return [*keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *(f.name for f in self.lookup.features)]
+
+    def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
+        """The same with other rows."""
+        return replace(self, computed=replace(self.computed, frame=frame, row_wise=True))
+
+    def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
+        """The features of labels."""
+        computed = self.computed
+        if not computed.row_wise:
+            # Two passes must see one order of rows, which a transform that mixes them need not give twice.
+            with named(self.lookup.view.name):
+                rows, engine = engines.collect(self.frame, engine)
+            computed = replace(computed, frame=rows.lazy())
+        return look_up(self.lookup, computed, labels, as_known=self.as_known, engine=engine)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRows:
+    """The events of a view's source, over which its windows are computed at each instant."""
+
+    lookup: ViewLookup
+    events: pl.LazyFrame
+    as_known: bool
+    split: Callable[[], Iterator[pl.LazyFrame]]
+
+    @property
+    def frame(self) -> pl.LazyFrame:
+        """The events."""
+        return self.events
+
+    def pieces(self) -> Iterator[pl.LazyFrame]:
+        """The same events, file by file."""
+        return self.split()
+
+    def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
+        """The same with other events."""
+        return replace(self, events=frame)
+
+    def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
+        """The features of labels; an empty window is ``PRESENT`` where it has a value, such as a count of 0."""
+        view = self.lookup.view
+        join_keys = [key.name for key in view.join_keys]
+        columns = zip(join_keys, self.lookup.key_columns, strict=True)
+        keys = labels.select(*(pl.col(column).alias(key) for key, column in columns), INSTANT)
+        table, ids = number_keys(keys, join_keys)
+        with named(view.name):
+            events, engine = engines.collect(match_keys(self.events, table, join_keys), engine)
+        found = compute_windows(
+            view,
+            events,
+            events[KEY_ID].to_numpy(),
+            ids.to_numpy(),
+            keys[INSTANT].to_numpy(),
+            as_known=self.as_known,
+            xp=engines.arrays(engine),
+        )
+        values = {self.lookup.column(f.name): found[f.name] for f in self.lookup.features}
+        present = pl.when(pl.all().is_not_null()).then(pl.lit("PRESENT")).otherwise(pl.lit("NULL")).cast(STATUS).name.keep()
+        frame = pl.DataFrame(values)
+        return Answer(frame, frame.select(present), engine)
+
+
+def open_rows(inputs: Inputs, lookup: ViewLookup, *, until: int | None, as_known: bool, engine: EngineRecord) -> ViewRows:
+    """The rows that answer a look-up at instants up to ``until``.
+
+    Raises:
+        TransformError: ``as_known`` on a view that cannot answer it.
+    """
+    if lookup.view.aggregations:
+        whole = _events(inputs, lookup, until, inputs.events(lookup.view))
+
+        def split() -> Iterator[pl.LazyFrame]:
+            return (_events(inputs, lookup, until, piece) for piece in inputs.event_pieces(lookup.view, until=until))
+
+        return WindowRows(lookup, whole, as_known, split)
+    computed = inputs.open(lookup.view, until=until, engine=engine.name)
+    if as_known:
+        check_arrival_known(lookup.view.name, computed)
+    return AsOfRows(lookup, computed, as_known, lambda: inputs.pieces(lookup.view, until=until, engine=engine.name))
+
+
+def _events(inputs: Inputs, lookup: ViewLookup, until: int | None, frame: pl.LazyFrame) -> pl.LazyFrame:
+    """What windows need of events, join keys in their types."""
+    view = lookup.view
+    source = inputs.definitions.source(view.source)
+    if until is not None:
+        latest = pl.lit(until).cast(pl.Datetime("us", "UTC"))
+        frame = frame.filter(pl.col(source.event_time) <= latest)
+    schema = frame.collect_schema()
+    needed = {source.event_time}
+    for aggregation in view.aggregations:
+        needed |= {c for c in (aggregation.column, aggregation.order_by, aggregation.by) if c is not None}
+        needed |= set(aggregation.where.polars().meta.root_names()) if aggregation.where else set()
+    keys = [exact_expression(key.name, schema[key.name], key.type) for key in view.join_keys]
+    names = {key.name for key in view.join_keys}
+    others = [name for name in schema if name in needed - names]
+    return frame.select(*keys, pl.col(source.event_time).alias(EVENT_TIME), ARRIVAL_TIME, SEQUENCE, *others)

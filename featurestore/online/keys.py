@@ -1,0 +1,182 @@
+"""The names of rows in the online store.
+
+``project:view:version:{entity}feature``: projects never meet; the versions of a view live side by side while a new one is
+filled; the braces are a cluster's hash tag, so that all rows of one entity are in one slot whatever the view. ``feature`` is
+empty but for ``last_non_null`` views, which keep a row per feature.
+
+An entity is its join keys' values in the view's order, joined by ``|``: text with ``% | { }`` percent-encoded, bytes in
+hexadecimal, dates as days and instants as microseconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from featurestore.errors import DefinitionError, RequestError
+from featurestore.registry import types as t
+from featurestore.registry.records import Field
+from featurestore.time import to_micros
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_RESERVED: Final = {"%": "%25", "|": "%7C", "{": "%7B", "}": "%7D"}
+_TABLE: Final = str.maketrans(_RESERVED)
+_EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
+_RANGES: Final[dict[t.DataType, tuple[int, int]]] = {
+    kind: (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    for signed, kinds in ((True, (t.Int8, t.Int16, t.Int32, t.Int64)), (False, (t.UInt8, t.UInt16, t.UInt32, t.UInt64)))
+    for kind, bits in zip(kinds, (8, 16, 32, 64), strict=True)
+}
+
+
+def version_prefix(project: str, view: str, version: str) -> bytes:
+    """What the keys of one version of a view begin with."""
+    return f"{project}:{view}:{version}:".encode()
+
+
+def generation_key(project: str) -> bytes:
+    """Where the project keeps a token that changes with what is served; read beside the rows of every request."""
+    return f"{project}:!generation".encode()
+
+
+class EntityKeys:
+    """Makes the entity part of keys, from columns of a request or of a frame; both ways the same bytes.
+
+    Args:
+        view: for messages.
+        join_keys: the key columns with their types.
+
+    Raises:
+        DefinitionError: a join key of a type that does not identify (floats, lists).
+    """
+
+    def __init__(self, view: str, join_keys: Sequence[Field]) -> None:
+        for key in join_keys:
+            if key.type in t.FLOATS or not isinstance(key.type, t.Primitive):
+                raise DefinitionError(
+                    f"feature view {view!r}: join key {key.name!r} is {key.type!r}, which cannot be looked up online",
+                    hint="identify entities by text, integers, booleans, bytes, dates or instants",
+                )
+        self.join_keys = tuple(join_keys)
+        self._encoders = tuple(_encoder(key.type) for key in join_keys)
+
+    def of_columns(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[bytes | None]:
+        """Entities of a request; None where a key is null.
+
+        Args:
+            columns: the values.
+            names: the column of each join key.
+
+        Raises:
+            RequestError: a value of another type than the key's.
+        """
+        parts = [
+            _encoded(key, name, encode, columns[name])
+            for key, name, encode in zip(self.join_keys, names, self._encoders, strict=True)
+        ]
+        if len(parts) == 1:
+            return [None if part is None else b"{%b}" % part.encode() for part in parts[0]]
+        return [None if None in row else b"{%b}" % "|".join(row).encode() for row in zip(*parts, strict=True)]
+
+    def of_frame(self, frame: pl.DataFrame) -> list[bytes]:
+        """Entities of the rows of a frame with the join key columns, none of them null."""
+        import polars as pl
+
+        parts = [_expression(key) for key in self.join_keys]
+        text = pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator="|"), pl.lit("}"))
+        entities: list[bytes] = frame.select(text.cast(pl.Binary)).to_series().to_list()
+        return entities
+
+
+def _encoded(key: Field, name: str, encode: Callable[[Any], str], values: Sequence[Any]) -> list[str | None]:
+    encoded: list[str | None] = []
+    for row, value in enumerate(values):
+        try:
+            encoded.append(None if value is None else encode(value))
+        except (TypeError, ValueError, OverflowError):
+            raise RequestError(
+                f"entity {row}: {name!r} is {value!r}, not {key.type!r}",
+                hint=f"send {name!r} as {_EXAMPLES.get(key.type, 'a number')}",
+            ) from None
+    return encoded
+
+
+_EXAMPLES: Final[dict[t.DataType, str]] = {
+    t.String: "text",
+    t.Bool: "true or false",
+    t.Bytes: "bytes",
+    t.Date: 'a date, such as "2013-01-31"',
+    t.Timestamp: 'an instant, such as "2013-01-31T12:00:00Z"',
+}
+
+
+def _encoder(data_type: t.DataType) -> Callable[[Any], str]:
+    if data_type == t.String:
+        return _text
+    if data_type == t.Bytes:
+        return lambda value: bytes(memoryview(value)).hex()
+    if data_type == t.Bool:
+        return _boolean
+    if data_type == t.Date:
+        return lambda value: str(as_date(value).toordinal() - _EPOCH_DAY)
+    if data_type == t.Timestamp:
+        return lambda value: str(to_micros(as_instant(value)))
+    low, high = _RANGES[data_type]
+    return lambda value: _integer(value, low, high)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value.translate(_TABLE)
+
+
+def _boolean(value: Any) -> str:
+    if not isinstance(value, bool):
+        raise TypeError
+    return "true" if value else "false"
+
+
+def _integer(value: Any, low: int, high: int) -> str:
+    if isinstance(value, bool):
+        raise TypeError
+    number = value.__index__() if hasattr(value, "__index__") else None
+    if number is None or not low <= number <= high:
+        raise ValueError
+    return str(number)
+
+
+def as_date(value: Any) -> date:
+    """A date, also from ISO text, as JSON has it."""
+    if isinstance(value, str):
+        return date.fromisoformat(value)
+    if not isinstance(value, date) or isinstance(value, datetime):
+        raise TypeError
+    return value
+
+
+def as_instant(value: Any) -> datetime:
+    """An instant, also from ISO text, as JSON has it; a naive one is UTC."""
+    if isinstance(value, str):
+        return datetime.fromisoformat(value)
+    if not isinstance(value, datetime):
+        raise TypeError
+    return value
+
+
+def _expression(key: Field) -> pl.Expr:
+    import polars as pl
+
+    column = pl.col(key.name)
+    if key.type == t.String:
+        return column.str.replace_many(list(_RESERVED), list(_RESERVED.values()))
+    if key.type == t.Bytes:
+        return column.bin.encode("hex")
+    if key.type == t.Date:
+        return column.cast(pl.Int32).cast(pl.String)
+    if key.type == t.Timestamp:
+        return column.cast(pl.Int64).cast(pl.String)
+    return column.cast(pl.String)

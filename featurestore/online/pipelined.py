@@ -1,0 +1,160 @@
+"""One connection for many waiting requests: commands are written as they come, answers are matched by their order."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import weakref
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
+
+import hiredis
+import redis.exceptions as redis_exceptions
+
+_ERRORS = {"NOAUTH": redis_exceptions.AuthenticationError, "WRONGPASS": redis_exceptions.AuthenticationError}
+
+
+class PipelinedConnection(asyncio.Protocol):
+    """A connection of one event loop to one server. Made by :meth:`open`.
+
+    A lost connection fails everything that waits on it; ``closed`` then tells the owner to open another.
+    """
+
+    def __init__(self) -> None:
+        self.closed = False
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._reader = hiredis.Reader(protocolError=redis_exceptions.InvalidResponse, replyError=_reply_error)
+        self._transport: asyncio.Transport | None = None
+        self._lost = asyncio.Event()
+
+    @classmethod
+    async def open(cls, options: Mapping[str, Any]) -> PipelinedConnection:
+        """Connect and log in. ``options`` are a redis-py connection's: host and port, or path; login, db and TLS."""
+        loop = asyncio.get_running_loop()
+        if options.get("path"):
+            _, connection = await loop.create_unix_connection(cls, options["path"])
+        else:
+            host, port = options.get("host", "localhost"), options.get("port", 6379)
+            context = _tls(options) if options.get("tls") else None
+            _, connection = await loop.create_connection(cls, host, port, ssl=context)
+        try:
+            if options.get("password"):
+                login = [options["username"]] if options.get("username") else []
+                await connection.send("AUTH", *login, options["password"])
+            if options.get("db"):
+                await connection.send("SELECT", str(options["db"]))
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def send(self, *command: bytes | str) -> asyncio.Future[Any]:
+        """Write a command; its answer comes by the future."""
+        future = asyncio.get_running_loop().create_future()
+        if self.closed or self._transport is None:
+            future.set_exception(redis_exceptions.ConnectionError("the connection is closed"))
+            return future
+        self._waiting.append(future)
+        self._transport.write(hiredis.pack_command(cast("tuple[str, ...]", command)))
+        return future
+
+    def close(self) -> None:
+        """Close it, failing what waits."""
+        self.closed = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def aclose(self) -> None:
+        """Close it, and wait until it is."""
+        self.close()
+        await self._lost.wait()
+
+    # -- asyncio.Protocol ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        try:
+            while (answer := self._reader.gets()) is not False:
+                future = self._waiting.popleft()
+                if future.done():  # the caller was cancelled
+                    continue
+                if isinstance(answer, Exception):
+                    future.set_exception(answer)
+                else:
+                    future.set_result(answer)
+        except (redis_exceptions.InvalidResponse, IndexError):
+            self.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.closed = True
+        self._lost.set()
+        while self._waiting:
+            future = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(redis_exceptions.ConnectionError(str(exc or "the server closed the connection")))
+
+
+class SharedConnections:
+    """One open connection per event loop and server, shared by everything that runs in the loop."""
+
+    def __init__(self) -> None:
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop] = weakref.WeakKeyDictionary()
+
+    async def get(self, server: str, options: Callable[[], Mapping[str, Any]]) -> PipelinedConnection:
+        """The connection to a server; opened with ``options()``, which may block, where there is none."""
+        mine = self._loops.setdefault(asyncio.get_running_loop(), _Loop())
+        connection = mine.connections.get(server)
+        if connection is None or connection.closed:
+            async with mine.opening:
+                connection = mine.connections.get(server)
+                if connection is None or connection.closed:
+                    connection = await PipelinedConnection.open(await asyncio.to_thread(options))
+                    mine.connections[server] = connection
+        return connection
+
+    async def aclose(self) -> None:
+        """Close those of the running loop, and wait until they are."""
+        mine = self._loops.pop(asyncio.get_running_loop(), None)
+        for connection in mine.connections.values() if mine else ():
+            await connection.aclose()
+
+    def close(self) -> None:
+        """Close those of all loops that still run."""
+        for loop, theirs in list(self._loops.items()):
+            for connection in theirs.connections.values():
+                if not loop.is_closed():
+                    loop.call_soon_threadsafe(connection.close)
+        self._loops.clear()
+
+
+class _Loop:
+    def __init__(self) -> None:
+        self.opening = asyncio.Lock()
+        self.connections: dict[str, PipelinedConnection] = {}
+
+
+def _reply_error(text: str) -> Exception:
+    return _ERRORS.get(text.partition(" ")[0], redis_exceptions.ResponseError)(text)
+
+
+def _tls(options: Mapping[str, Any]) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=options.get("ssl_ca_certs"), capath=options.get("ssl_ca_path"))
+    if options.get("ssl_certfile"):
+        context.load_cert_chain(options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password"))
+    context.check_hostname = bool(options.get("ssl_check_hostname", True))
+    if str(options.get("ssl_cert_reqs", "required")).lower() in ("none", "0", "verifymode.cert_none"):
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+async def all_answers(futures: Sequence[asyncio.Future[Any]]) -> list[Any]:
+    """The answers of commands that were all sent, in order; the first error only after every one is in."""
+    answers = await asyncio.gather(*futures, return_exceptions=True)
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
+    return list(answers)

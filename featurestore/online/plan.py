@@ -1,0 +1,109 @@
+"""What a request for features means in the online store: which keys, which codecs, what is computed from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from featurestore.codec import RowCodec
+from featurestore.errors import NotFoundError, RequestError, RetrievalError
+from featurestore.features import OnDemandCall, OutputColumn, ViewLookup, resolve_features
+from featurestore.online.keys import EntityKeys, version_prefix
+from featurestore.online.serving import ServedVersion, make_codecs, read_serving
+from featurestore.registry.records import Field
+from featurestore.registry.serialization import version_of
+from featurestore.transforms.on_demand import on_demand_fields
+from featurestore.transforms.views import view_schema
+
+if TYPE_CHECKING:
+    from featurestore.registry.catalog import Catalog
+    from featurestore.registry.definitions import Definitions, FeatureView
+
+
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """The rows of one key each entity: what their key ends with, how to read them, which features to take."""
+
+    suffix: bytes
+    codecs: Mapping[bytes, RowCodec]
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewRead:
+    """One view looked up by one set of columns. ``groups`` is empty where nothing of it is served."""
+
+    lookup: ViewLookup
+    keys: EntityKeys
+    prefix: bytes
+    ttl: int | None
+    groups: tuple[RowGroup, ...]
+    fields: Mapping[str, Field]
+
+
+@dataclass(frozen=True, slots=True)
+class OnlinePlan:
+    """A request made definite against what is served."""
+
+    reads: tuple[ViewRead, ...]
+    calls: tuple[OnDemandCall, ...]
+    request_fields: tuple[Field, ...]
+    key_fields: tuple[Field, ...]
+    outputs: tuple[OutputColumn, ...]
+
+
+def make_plan(catalog: Catalog, definitions: Definitions, features: Any, *, full_feature_names: bool) -> OnlinePlan:
+    """The plan of a request.
+
+    Raises:
+        RequestError: an unknown service, view or feature, or features that do not go together.
+    """
+    served: dict[str, ServedVersion | None] = {}
+
+    def view_fields(view: FeatureView) -> Sequence[Field]:
+        served[view.name] = read_serving(catalog, view.name).served
+        return _fields_of(catalog, definitions, view, served[view.name])
+
+    try:
+        resolved = resolve_features(
+            definitions,
+            features,
+            view_fields=view_fields,
+            on_demand_fields=on_demand_fields,
+            full_feature_names=full_feature_names,
+        )
+    except (NotFoundError, RetrievalError) as error:
+        raise RequestError(error.message, hint=error.hint) from error
+    reads = tuple(_read(catalog.project, lookup, served[lookup.view.name]) for lookup in resolved.lookups)
+    return OnlinePlan(reads, resolved.on_demand, resolved.request_fields, resolved.key_fields, resolved.outputs)
+
+
+def _fields_of(catalog: Catalog, definitions: Definitions, view: FeatureView, served: ServedVersion | None) -> Sequence[Field]:
+    if served is not None and served.version == version_of(view):
+        return served.fields
+    schema = catalog.source_schema(view.source)
+    declared = [f for f in view.features or () if isinstance(f, Field)]
+    if view.features is not None and len(declared) == len(view.features) and not view.aggregations:
+        return declared
+    if schema is None:
+        raise RequestError(
+            f"nothing was ever loaded into {view.source!r}, so the features of {view.name!r} are not known",
+            hint=f"ingest into {view.source!r}, then materialize {view.name!r}",
+        )
+    return view_schema(view, definitions.source(view.source), schema)
+
+
+def _read(project: str, lookup: ViewLookup, served: ServedVersion | None) -> ViewRead:
+    keys = EntityKeys(lookup.view.name, lookup.view.join_keys)
+    if served is None or served.join_keys != lookup.view.join_keys:
+        return ViewRead(lookup, keys, b"", None, (), {})
+    wanted = {f.name for f in lookup.features}
+    fields = {f.name: f for f in served.fields if f.name in wanted}
+    groups = []
+    for suffix, schemas in served.groups():
+        names = {f.name for schema in schemas for f in schema} & wanted
+        if not suffix or names:
+            groups.append(RowGroup(suffix.encode(), make_codecs(schemas), tuple(name for name in fields if name in names)))
+    prefix = version_prefix(project, lookup.view.name, served.version)
+    return ViewRead(lookup, keys, prefix, served.ttl, tuple(groups), fields)

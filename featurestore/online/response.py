@@ -1,0 +1,119 @@
+"""The answer to an online request."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+from featurestore.registry import types as t
+from featurestore.registry.records import Field
+from featurestore.time import from_micros
+
+if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
+
+Status: TypeAlias = Literal["PRESENT", "NULL", "NOT_FOUND", "EXPIRED"]
+PRESENT: Final = "PRESENT"
+NULL: Final = "NULL"
+NOT_FOUND: Final = "NOT_FOUND"
+EXPIRED: Final = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One feature of an answer, by entity.
+
+    Args:
+        values: None where the status is not ``PRESENT``.
+        times: event time in microseconds of the row that answered or expired; None where there is none.
+    """
+
+    field: Field
+    values: Sequence[Any]
+    statuses: Sequence[Status]
+    times: Sequence[int | None]
+
+
+class OnlineResponse:
+    """Features by name, each a list in the order of the entities asked for."""
+
+    def __init__(self, columns: Mapping[str, Column]) -> None:
+        self.columns = columns
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """The values of each feature."""
+        return {name: list(column.values) for name, column in self.columns.items()}
+
+    def to_json_columns(self) -> dict[str, list[Any]]:
+        """The values of each feature in what JSON has: decimals as text, bytes as base64; the rest ``orjson`` takes as it is."""
+        return {
+            name: list(map(convert, column.values)) if (convert := _json_of(column.field.type)) else list(column.values)
+            for name, column in self.columns.items()
+        }
+
+    def to_arrow(self) -> pa.Table:
+        """The values as an Arrow table in the features' own types."""
+        import pyarrow as pa
+
+        arrays = {name: pa.array(column.values, t.to_arrow(column.field.type)) for name, column in self.columns.items()}
+        return pa.table(arrays)
+
+    def to_polars(self) -> pl.DataFrame:
+        """The values as a Polars frame."""
+        import polars as pl
+
+        return pl.DataFrame(pl.from_arrow(self.to_arrow()))
+
+    @cached_property
+    def statuses(self) -> dict[str, list[Status]]:
+        """Of each value: ``PRESENT``, ``NULL``, ``NOT_FOUND`` (never seen) or ``EXPIRED`` (older than the view's ttl)."""
+        return {name: list(column.statuses) for name, column in self.columns.items()}
+
+    @cached_property
+    def event_times(self) -> dict[str, list[datetime | None]]:
+        """Of each value: the event time of the row that it is from, or that expired."""
+        made: dict[int, list[datetime | None]] = {}
+        for column in self.columns.values():  # the features of one row share their list of times
+            if id(column.times) not in made:
+                made[id(column.times)] = [None if time is None else from_micros(time) for time in column.times]
+        return {name: made[id(column.times)] for name, column in self.columns.items()}
+
+    def __len__(self) -> int:
+        return max((len(column.values) for column in self.columns.values()), default=0)
+
+    def __repr__(self) -> str:
+        return f"OnlineResponse({len(self)} entities: {', '.join(self.columns)})"
+
+
+def _json_of(data_type: t.DataType) -> Callable[[Any], Any] | None:
+    """How values of a type become JSON, None where they are it already."""
+    match data_type:
+        case t.Decimal():
+            return _decimal
+        case t.List(inner):
+            one = _json_of(inner)
+            return None if one is None else _nullable(lambda values: [one(v) for v in values])
+        case t.Struct():
+            members = [(name, _json_of(inner)) for name, inner in data_type.fields]
+            if not any(one for _, one in members):
+                return None
+            return _nullable(lambda value: {name: one(value[name]) if one else value[name] for name, one in members})
+    return _base64 if data_type == t.Bytes else None
+
+
+def _nullable(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+def _decimal(value: Decimal | None) -> str | None:
+    return None if value is None else format(value, "f")
+
+
+def _base64(value: bytes | None) -> str | None:
+    return None if value is None else base64.b64encode(value).decode()

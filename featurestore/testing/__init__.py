@@ -1,0 +1,1 @@
+"""What tests of a feature store need: an oracle written straight from ``docs/semantics.md`` and cases for any engine."""

@@ -1,0 +1,216 @@
+"""The as-of look-up on arrays: which event row answers each label.
+
+Written once on the array API: ``xp`` is NumPy, CuPy, or any library with the functions named here. Everything is int64; an
+event row is named by its position, -1 stands for none.
+
+The mathematics. Number the events by the total order ``(key, event time, arrival, sequence)``: the *rank*. An event is
+visible from ``v = event time``, or, where only what was known counts, from ``v = max(event time, arrival)``. Among the events
+of key ``k`` with ``v <= t`` the answer is the one of the greatest rank. So sort by ``(key, v)``, take the running maximum of
+the ranks, and find ``(k, t)`` by one binary search: ranks grow with the key, hence a maximum that runs on from earlier keys
+never hides one of ``k``. A ttl needs no second search: where the newest event is too old, so are all others.
+``last_non_null`` is the same with the ranks of rows that hold a null left out. Time ``O((n + m) log n)``, memory about 5
+int64 per event.
+
+Sorting and searching work on one int64 per row, ``key * span + time``. Where that product would not fit, times are replaced
+by their positions among the distinct times, and it does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+Array = Any
+
+FOUND: Final = 0
+"""A row answers; the values say whether they are null."""
+NOT_FOUND: Final = 1
+"""The key was never seen at or before the instant."""
+EXPIRED: Final = 2
+"""Only rows older than the ttl exist."""
+
+_INT64_MAX: Final = (1 << 63) - 1
+_SHORT_RUN: Final = 1_000
+"""Sorted runs shorter than this on average are not worth merging."""
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Event rows as int64 arrays of one length, in any order.
+
+    Args:
+        keys: dense ids of the entity keys, 0 and up.
+        times: event times, microseconds.
+        arrivals: arrival times, microseconds; None where unknown (ties then fall to the sequence).
+        sequences: order within a key and instant; None where there is none.
+    """
+
+    keys: Array
+    times: Array
+    arrivals: Array | None = None
+    sequences: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """For each label the row of its event (-1: none), and its status."""
+
+    rows: Array
+    status: Array
+
+
+class AsOf:
+    """Events, sorted once, and asked any number of times.
+
+    Args:
+        xp: the array library.
+        events: the rows.
+        as_known: an event is visible from its arrival on, not from its event time.
+        ttl: microseconds that an event stays valid, both ends closed; None: for ever.
+
+    Raises:
+        ValueError: ``as_known`` without arrival times.
+
+    >>> import numpy as np
+    >>> events = Events(keys=np.array([0, 0, 1]), times=np.array([10, 20, 10]))
+    >>> look_up = AsOf(np, events, ttl=15)
+    >>> answers = look_up.find(np.array([0, 0, 1, 1]), np.array([20, 9, 25, 26]))
+    >>> answers.rows.tolist(), answers.status.tolist()
+    ([1, -1, 2, -1], [0, 1, 0, 2])
+    """
+
+    def __init__(self, xp: Any, events: Events, *, as_known: bool = False, ttl: int | None = None) -> None:
+        if as_known and events.arrivals is None:
+            raise ValueError("as_known needs arrival times")
+        self._xp = xp
+        self._events = events
+        self._ttl = ttl
+        self._empty = events.keys.shape[0] == 0
+        if self._empty:
+            return
+        self._order, self._packing, self._packed = total_order(xp, events)
+        self._ranks: Array | None = None
+        if as_known:
+            visible = xp.maximum(events.times, events.arrivals)
+            self._packing = Packing(xp, events.keys, visible)
+            packed = self._packing.pack(events.keys, visible)
+            by_visible = xp.argsort(packed)
+            self._packed = packed[by_visible]
+            rank = xp.empty_like(self._order)
+            rank[self._order] = xp.arange(rank.shape[0], dtype=xp.int64)
+            self._ranks = rank[by_visible]
+
+    def find(self, keys: Array, times: Array, valid: Array | None = None) -> Answers:
+        """The answers at labels ``(key, time)``; a key of -1 was never seen.
+
+        Args:
+            keys, times: int64 arrays of one length, in any order.
+            valid: booleans per event; the others are passed over (for ``last_non_null``).
+        """
+        xp = self._xp
+        if self._empty:
+            none = xp.full(keys.shape, -1, dtype=xp.int64)
+            return Answers(none, xp.full(keys.shape, NOT_FOUND, dtype=xp.int8))
+        position = self._packing.search(self._packed, keys, times)
+        best = self._running_best(valid)
+        rank = best[xp.maximum(position, 0)]
+        row = self._order[xp.maximum(rank, 0)]
+        seen = (position >= 0) & (keys >= 0) & (rank >= 0) & (self._events.keys[row] == keys)
+        status = xp.where(seen, FOUND, NOT_FOUND).astype(xp.int8)
+        if self._ttl is not None:
+            # Compared as times - ttl, which cannot overflow where a time lies within a few centuries of the epoch.
+            alive = self._events.times[row] >= times - self._ttl
+            status = xp.where(seen & ~alive, EXPIRED, status).astype(xp.int8)
+            seen = seen & alive
+        return Answers(xp.where(seen, row, -1), status)
+
+    def _running_best(self, valid: Array | None) -> Array:
+        """For each position of the sorted events, the greatest rank up to it (-1: none)."""
+        xp = self._xp
+        ranks = xp.arange(self._order.shape[0], dtype=xp.int64) if self._ranks is None else self._ranks
+        if valid is None:
+            return ranks if self._ranks is None else running_maximum(xp, ranks)
+        return running_maximum(xp, xp.where(valid[self._order[ranks]], ranks, -1))
+
+
+class Packing:
+    """One int64 for ``(key, time)`` that sorts as the pair does."""
+
+    def __init__(self, xp: Any, keys: Array, times: Array) -> None:
+        self._xp = xp
+        count = int(xp.max(keys)) + 1
+        self._start = int(xp.min(times))
+        end = int(xp.max(times))
+        self._distinct: Array | None = None
+        self._span = end - self._start + 1
+        if self._span > _INT64_MAX // count:
+            self._distinct = xp.unique(times)
+            self._start, self._span = 0, int(self._distinct.shape[0])
+
+    def pack(self, keys: Array, times: Array) -> Array:
+        """The packed values of events."""
+        if self._distinct is not None:
+            times = self._xp.searchsorted(self._distinct, times)
+        return keys * self._span + (times - self._start)
+
+    def search(self, packed: Array, keys: Array, times: Array) -> Array:
+        """For each label the last position of ``packed`` that is not after ``(key, time)``, of this key or an earlier one."""
+        xp = self._xp
+        if self._distinct is not None:
+            offset = xp.searchsorted(self._distinct, times, side="right") - 1
+        else:
+            offset = xp.clip(times, self._start - 1, self._start + self._span - 1) - self._start
+        # A key beyond those of the events may overflow; it then finds a row of another key, which the caller passes over.
+        wanted = keys * self._span + offset
+        order = xp.argsort(wanted)  # in order, neighbours are found in memory just touched: 3 times faster than at random
+        position = xp.empty_like(order)
+        position[order] = xp.searchsorted(packed, wanted[order], side="right") - 1
+        return position
+
+
+def total_order(xp: Any, events: Events) -> tuple[Array, Packing, Array]:
+    """The positions of events in the order ``(key, event time, arrival, sequence)``; what is equal in all keeps its order.
+
+    Ties are few: only the rows of tied runs are sorted by more than key and time.
+
+    Returns:
+        The positions; how key and time were packed; the packed values in that order.
+    """
+    packing = Packing(xp, events.keys, events.times)
+    packed = packing.pack(events.keys, events.times)
+    count = packed.shape[0]
+    descents = int(xp.count_nonzero(packed[1:] < packed[:-1]))
+    if descents == 0:
+        order = xp.arange(count, dtype=xp.int64)
+    else:
+        # Files are kept sorted by key and time: what comes from a few of them is a few sorted runs, which a stable sort merges
+        # (2,000,000 rows in 2 runs: 0.02 s against 0.16 s).
+        order = xp.argsort(packed, kind="stable" if descents < count // _SHORT_RUN else None).astype(xp.int64)
+        packed = packed[order]
+    equal = packed[1:] == packed[:-1]
+    if not bool(xp.any(equal)):
+        return order, packing, packed
+    tied = xp.zeros(count, dtype=bool)
+    tied[1:] |= equal
+    tied[:-1] |= equal
+    places = xp.nonzero(tied)[0]
+    rows = order[places]
+    criteria = [rows, events.sequences, events.arrivals]
+    columns = [rows if column is rows else column[rows] for column in criteria if column is not None]
+    order[places] = rows[xp.lexsort(xp.stack([*columns, packed[places]]))]
+    return order, packing, packed
+
+
+def running_maximum(xp: Any, values: Array) -> Array:
+    """The maximum of each prefix.
+
+    Where the library has no scan of its own, by doubling: after step ``i`` each place holds the maximum of its last ``2**i``
+    values (Hillis and Steele, "Data parallel algorithms", 1986).
+    """
+    if xp.__name__ == "numpy":
+        return xp.maximum.accumulate(values)
+    step = 1
+    while step < values.shape[0]:
+        values = xp.concatenate([values[:step], xp.maximum(values[step:], values[:-step])])
+        step *= 2
+    return values

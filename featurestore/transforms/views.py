@@ -1,0 +1,223 @@
+"""The rows of a feature view, computed from the events of its source and checked against the rules of a view."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+import pyarrow as pa
+from polars.exceptions import PolarsError
+
+from featurestore.errors import DataTypeError, FeatureStoreError, TransformError, did_you_mean
+from featurestore.registry.records import Field
+from featurestore.registry.types import to_arrow
+from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
+from featurestore.transforms.casts import INSTANT, exact_expression, type_of
+from featurestore.transforms.cudf_views import run_cudf
+from featurestore.transforms.events import HIDDEN, Events
+from featurestore.transforms.sql_views import run_sql
+from featurestore.transforms.windows.schema import window_schema
+
+if TYPE_CHECKING:
+    from featurestore.registry.definitions import EventSource, FeatureView
+
+_RESERVED: Final = frozenset({EVENT_TIME, ARRIVAL_TIME, SEQUENCE, BATCH})
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedView:
+    """The rows of a view.
+
+    Args:
+        frame: join keys, ``__event_time``, ``__arrival_time``, ``__sequence`` and the features; the last two of the hidden
+            columns are null where the transform lost them.
+        features: the features, typed.
+        row_wise: each row comes from one event of the source, so that events may be left out before the transform runs.
+        arrival_known: ``__arrival_time`` says when a row could first be known, not only how ties are ordered.
+    """
+
+    frame: pl.LazyFrame
+    features: tuple[Field, ...]
+    row_wise: bool
+    arrival_known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a transform gave, before it is checked."""
+
+    frame: pl.LazyFrame
+    row_wise: bool
+    arrival_known: bool
+
+
+def compute_view(view: FeatureView, source: EventSource, events: pl.LazyFrame, *, engine: str = "auto") -> ComputedView:
+    """The rows of a view over events of its source, lazily where the mode allows (``polars``, or no transform).
+
+    Args:
+        events: rows of the source's table, with the hidden columns.
+        engine: what computes the modes that are computed at once (``sql``, ``cudf``).
+
+    Raises:
+        TransformError: the transform fails, or its output lacks a key, the event time or a feature, or has it in another type.
+    """
+    if view.aggregations:
+        raise TransformError(
+            view.name,
+            "a view of windows has no rows of its own",
+            hint="its values exist at an instant: get_historical_features",
+        )
+    with named(view.name):
+        output = _run(view, source, events, engine)
+        return _checked(view, source, output)
+
+
+def view_schema(view: FeatureView, source: EventSource, source_schema: pa.Schema) -> tuple[Field, ...]:
+    """The features of a view, typed, found without data.
+
+    Args:
+        source_schema: of the source's table; the hidden columns may be missing.
+
+    Raises:
+        TransformError: as :func:`compute_view`.
+        DefinitionError: aggregations that the source's columns do not allow.
+    """
+    if view.aggregations:
+        return tuple(window_schema(view, source_schema))
+    declared = tuple(f for f in view.features or () if isinstance(f, Field))
+    if view.features is not None and len(declared) == len(view.features):
+        return declared
+    return compute_view(view, source, empty_events(source_schema), engine="cpu").features
+
+
+def empty_events(source_schema: pa.Schema) -> pl.LazyFrame:
+    """No rows, with the columns of a source's table."""
+    hidden = [(ARRIVAL_TIME, to_arrow_instant()), (SEQUENCE, pa.int64()), (BATCH, pa.string())]
+    fields = [*source_schema, *(pa.field(name, kind) for name, kind in hidden if name not in source_schema.names)]
+    frame = pl.from_arrow(pa.schema(fields).empty_table())
+    return pl.DataFrame(frame).lazy()
+
+
+def to_arrow_instant() -> pa.DataType:
+    from featurestore.registry.types import Timestamp
+
+    return to_arrow(Timestamp)
+
+
+@contextmanager
+def named(view: str) -> Iterator[None]:
+    """Errors within name the view. What a user's function raises is kept as the cause."""
+    try:
+        yield
+    except FeatureStoreError as error:
+        if isinstance(error, DataTypeError):
+            raise TransformError(view, error.message, hint=error.hint) from error
+        raise
+    except PolarsError as error:
+        raise TransformError(view, _first_line(error), hint="check the columns and types that its transform names") from error
+    except Exception as error:
+        raise TransformError(view, f"its function raised {type(error).__name__}: {_first_line(error)}") from error
+
+
+def _run(view: FeatureView, source: EventSource, events: pl.LazyFrame, engine: str) -> Output:
+    if view.transform is None:
+        return Output(events, row_wise=True, arrival_known=True)
+    runners: dict[str, Callable[[], tuple[pl.LazyFrame, bool, bool]]] = {
+        "polars": lambda: _run_polars(view, events),
+        "sql": lambda: run_sql(view.transform.text if view.transform else "", source.name, events),
+        "cudf": lambda: run_cudf(view, events, engine),
+    }
+    return Output(*runners[view.mode]())
+
+
+def _run_polars(view: FeatureView, events: pl.LazyFrame) -> tuple[pl.LazyFrame, bool, bool]:
+    transform: Any = view.transform
+    result = transform(Events.of(events))
+    if isinstance(result, pl.DataFrame):
+        result = result.lazy()
+    if not isinstance(result, pl.LazyFrame):
+        raise TransformError(
+            view.name,
+            f"its function returned {type(result).__name__}",
+            hint="return the polars.LazyFrame that it made of the events",
+        )
+    if isinstance(result, Events):
+        return pl.LazyFrame._from_pyldf(result._ldf), result.row_wise, result.arrival_known
+    return result, False, ARRIVAL_TIME in result.collect_schema()
+
+
+def _checked(view: FeatureView, source: EventSource, output: Output) -> ComputedView:
+    schema = output.frame.collect_schema()
+    for key in view.join_keys:
+        if key.name not in schema:
+            hint = did_you_mean(key.name, schema.names()) if view.transform is None else f"keep {key.name!r} in its output"
+            raise TransformError(view.name, f"its rows have no join key {key.name!r}", hint=hint)
+    if source.event_time not in schema:
+        raise TransformError(
+            view.name,
+            f"its rows have no event time {source.event_time!r}",
+            hint=f"keep {source.event_time!r} in its output, under its own name",
+        )
+    features = _features(view, source, schema)
+    nulls = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in _hidden_types().items() if name not in schema]
+    hidden = [pl.col(name).cast(dtype) for name, dtype in _hidden_types().items() if name in schema]
+    event_time = schema[source.event_time]
+    if not isinstance(event_time, pl.Datetime):
+        raise TransformError(
+            view.name,
+            f"its event time {source.event_time!r} is {event_time}, not a timestamp",
+            hint="keep it as the source has it",
+        )
+    frame = output.frame.select(
+        *(exact_expression(key.name, schema[key.name], key.type) for key in view.join_keys),
+        _instant(source.event_time, event_time).alias(EVENT_TIME),
+        *hidden,
+        *nulls,
+        *(exact_expression(field.name, schema[field.name], field.type) for field in features),
+    ).select(*(key.name for key in view.join_keys), EVENT_TIME, *HIDDEN, *(field.name for field in features))
+    return ComputedView(frame, features, output.row_wise, output.arrival_known and ARRIVAL_TIME in schema)
+
+
+def _features(view: FeatureView, source: EventSource, schema: pl.Schema) -> tuple[Field, ...]:
+    taken = {key.name for key in view.join_keys} | {source.event_time} | _RESERVED
+    if view.features is None:
+        times = taken | {source.arrival_time}
+        return tuple(Field(name, type_of(dtype, name)) for name, dtype in schema.items() if name not in times)
+    found = []
+    for feature in view.features:
+        name = feature if isinstance(feature, str) else feature.name
+        if name in taken:
+            raise TransformError(view.name, f"feature {name!r} has the name of a key or of the event time", hint="rename it")
+        if name not in schema:
+            raise TransformError(view.name, f"its rows have no feature {name!r}", hint=did_you_mean(name, schema.names()))
+        found.append(Field(name, type_of(schema[name], name)) if isinstance(feature, str) else feature)
+    return tuple(found)
+
+
+def _hidden_types() -> dict[str, pl.DataType]:
+    return {ARRIVAL_TIME: INSTANT, SEQUENCE: pl.Int64()}
+
+
+def _instant(column: str, dtype: pl.Datetime) -> pl.Expr:
+    if dtype == INSTANT:
+        return pl.col(column)
+    aware = pl.col(column).dt.replace_time_zone("UTC") if dtype.time_zone is None else pl.col(column)
+    return aware.dt.convert_time_zone("UTC").cast(INSTANT)
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).strip().split("\n", 1)[0]
+
+
+def check_rows(view: str, rows: pl.DataFrame) -> None:
+    """The rule that data alone can break: every row has its event time.
+
+    Raises:
+        TransformError: some row has none.
+    """
+    missing = rows[EVENT_TIME].null_count()
+    if missing:
+        raise TransformError(view, f"{missing} of its rows have no event time", hint="drop such rows in its transform")

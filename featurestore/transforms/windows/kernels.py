@@ -1,0 +1,351 @@
+"""Each aggregate function over ranges of rows.
+
+A kernel takes the values of a bucket and the ranges of one or more windows, all as one, and gives an :class:`Answer` for each range. Its cost and
+memory, for n values and m ranges (d digits of a number, s distinct values; ``known`` where rows arrive out of order and
+``as_known`` is asked, for the labels concerned only):
+
+==========================  ==================================  ====================================  ============
+function                    method                              time                                  known
+==========================  ==================================  ====================================  ============
+count, any, all             prefix counts                       n + m                                 (n + m) log n
+sum, mean                   exact prefix sums (``exact.py``)    (n + m) d                             (n + m) d log n
+var, std                    the same, with squares              (n + m) d**2                          (n + m) d**2 log n
+min, max                    sparse tables (``extremes.py``)     n log n + m                           n log**2 n + m log n
+first, last                 ends of the range                   m                                     n log**2 n + m log n
+first, last by order_by     sparse tables over the order        n log n + m                           n log**2 n + m log n
+first_n, last_n             ends of the range                   m * answers                           n times first, last
+count_distinct              dominance of previous occurrences   (n + m) log n                         distinct in window
+quantile                    wavelet matrix (``wavelet.py``)     (n + m) log s                         (n + m) log n log s
+mode, top_k                 wavelet matrix, most frequent       n log s + m L / f_n log s             log n times that
+decayed_sum, decayed_count  segment tree (``decayed.py``)       n + m log n                           (n + m) log n
+==========================  ==================================  ====================================  ============
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from featurestore.transforms.windows import dominance, exact
+from featurestore.transforms.windows.decayed import decayed_sum
+from featurestore.transforms.windows.layout import Ranges
+from featurestore.transforms.windows.ranges import HIGHEST, Array, prefix
+from featurestore.transforms.windows.values import Values, mixed
+from featurestore.transforms.windows.wavelet import ValueLevels
+
+Holds: TypeAlias = Literal["values", "codes", "events", "digits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a kernel found for each range.
+
+    Args:
+        holds: what ``data`` is: the answers themselves, codes of the column, places in the event table, or the digits of integers.
+        data: one entry a range; of lists all entries, one list after the other.
+        valid: where there is an answer; of lists always.
+        lengths: of lists.
+        empty: where the window has no value, if that is not where there is no answer.
+        overflow: where an integer sum does not fit.
+    """
+
+    holds: Holds
+    data: Any
+    valid: Array
+    lengths: Array | None = None
+    empty: Array | None = None
+    overflow: Array | None = None
+
+    def part(self, xp: Any, index: int, size: int) -> Answer:
+        """The answers of the ``index``-th of several runs of ``size`` ranges."""
+        if index == 0 and self.valid.size == size:
+            return self
+        run = slice(index * size, (index + 1) * size)
+        valid, data = self.valid[run], self.data
+        empty = None if self.empty is None else self.empty[run]
+        if self.lengths is not None:
+            ends = prefix(xp, self.lengths)
+            return Answer(self.holds, data[int(ends[run.start]) : int(ends[run.stop])], valid, self.lengths[run], empty)
+        if self.holds == "digits":
+            return Answer(self.holds, [digit[run] for digit in data], valid)
+        if isinstance(data, tuple):  # quantiles: two neighbours of each range that has rows
+            codes, weight = data
+            before, inside = int(self.valid[: run.start].sum()), int(valid.sum())
+            lower = slice(before, before + inside)
+            upper = slice(weight.size + before, weight.size + before + inside)
+            return Answer(self.holds, (xp.concatenate([codes[lower], codes[upper]]), weight[lower]), valid)
+        return Answer(self.holds, data[run], valid, None, empty, None if self.overflow is None else self.overflow[run])
+
+
+Kernel: TypeAlias = Callable[[Values, Ranges, Mapping[str, Any]], Answer]
+
+
+def _count(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
+    total = values.count(ranges)
+    return Answer("values", total, total >= 0, empty=total == 0)
+
+
+def _any(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
+    return Answer("values", values.totals([values.codes], ranges)[0] > 0, values.count(ranges) > 0)
+
+
+def _all(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
+    total = values.count(ranges)
+    return Answer("values", values.totals([values.codes], ranges)[0] == total, total > 0)
+
+
+def _sums(values: Values, ranges: Ranges) -> list[Array]:
+    held = values.exact
+    return values.totals(held.digits, ranges, held.sums)
+
+
+def _sum(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
+    xp = values.xp
+    total, digits = values.count(ranges), _sums(values, ranges)
+    if isinstance(values.numbers, tuple):
+        return Answer("digits", digits, total > 0)
+    if values.numbers.dtype != xp.float64:
+        number, outside = exact.to_int64(xp, digits, unsigned=values.numbers.dtype == xp.uint64)
+        return Answer("values", number, total > 0, overflow=outside & (total > 0))
+    clean, negative = exact.magnitudes(xp, digits)
+    mantissa, exponent = exact.to_float(xp, clean, values.exact.unit)
+    number = xp.ldexp(xp.where(negative, -mantissa, mantissa), exponent)
+    return Answer("values", _with_infinities(values, ranges, number), total > 0)
+
+
+def _mean(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    xp = values.xp
+    total = values.count(ranges)
+    clean, negative = exact.magnitudes(xp, _sums(values, ranges))
+    mantissa, exponent = exact.to_float(xp, clean, values.exact.unit)
+    share = mantissa / xp.maximum(total, 1) / _scale(parameters)
+    number = xp.ldexp(xp.where(negative, -share, share), exponent)
+    return Answer("values", _with_infinities(values, ranges, number), total > 0)
+
+
+def _scatter(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> tuple[Array, Array, Array]:
+    """Mantissa and exponent of each variance, and the number of values."""
+    xp = values.xp
+    total = values.count(ranges)
+    held = values.exact
+    squares = values.totals(held.square_digits, ranges, held.squares)
+    clean = exact.scatter(xp, total, _sums(values, ranges), squares)
+    mantissa, exponent = exact.to_float(xp, clean, 2 * held.unit)
+    pairs = xp.maximum(total, 2).astype(xp.float64) * (xp.maximum(total, 2) - 1)
+    return mantissa / pairs / _scale(parameters) ** 2, exponent, total
+
+
+def _var(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    share, exponent, total = _scatter(values, ranges, parameters)
+    number = values.xp.ldexp(share, exponent)
+    return Answer("values", _with_infinities(values, ranges, number, spread=True), total > 1, empty=total == 0)
+
+
+def _std(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    xp = values.xp
+    share, exponent, total = _scatter(values, ranges, parameters)
+    number = xp.ldexp(xp.sqrt(xp.ldexp(share, exponent & 1)), exponent >> 1)
+    return Answer("values", _with_infinities(values, ranges, number, spread=True), total > 1, empty=total == 0)
+
+
+def _scale(parameters: Mapping[str, Any]) -> float:
+    """What one unit of a decimal is divided by."""
+    return float(10 ** parameters.get("scale", 0))
+
+
+def _with_infinities(values: Values, ranges: Ranges, number: Array, *, spread: bool = False) -> Array:
+    rest = values.not_finite(ranges)
+    if rest is None:
+        return number
+    return values.xp.where(rest == 0, number, values.xp.nan if spread else rest)
+
+
+def _min(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    codes = values.codes
+    if parameters.get("nan_code") is not None:  # NaN is the greatest code, and also the least of what holds one
+        codes = values.xp.where(codes == parameters["nan_code"], -HIGHEST - 1, codes)
+    found = values.least(codes, ranges)
+    if parameters.get("nan_code") is not None:
+        found = values.xp.where(found == -HIGHEST - 1, parameters["nan_code"], found)
+    return Answer("codes", found, values.count(ranges) > 0)
+
+
+def _max(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
+    return Answer("codes", ~values.least(~values.codes, ranges), values.count(ranges) > 0)
+
+
+def _first(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    return _end(values, ranges, parameters, last=False)
+
+
+def _last(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    return _end(values, ranges, parameters, last=True)
+
+
+def _end(values: Values, ranges: Ranges, parameters: Mapping[str, Any], *, last: bool) -> Answer:
+    xp = values.xp
+    there = values.count(ranges) > 0
+    order = parameters.get("order")
+    if order is None and not ranges.mixed.size:
+        row = ranges.high - 1 if last else ranges.low
+    else:
+        place = xp.arange(values.size) if order is None else order
+        found = ~values.least(~place, ranges) if last else values.least(place, ranges)
+        found = xp.where(there, found, 0)
+        row = found if order is None or not values.size else _inverse(xp, order)[found]
+    return Answer("events", _take(xp, values.events, xp.where(there, row, 0)), there)
+
+
+def _inverse(xp: Any, order: Array) -> Array:
+    inverse = xp.empty(order.size, dtype=xp.int64)
+    inverse[order] = xp.arange(order.size)
+    return inverse
+
+
+def _take(xp: Any, array: Array, index: Array) -> Array:
+    return array[index] if array.size else xp.zeros(index.size, dtype=array.dtype)
+
+
+def _first_n(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    return _ends(values, ranges, parameters, last=False)
+
+
+def _last_n(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    return _ends(values, ranges, parameters, last=True)
+
+
+def _ends(values: Values, ranges: Ranges, parameters: Mapping[str, Any], *, last: bool) -> Answer:
+    """The n first or last rows, oldest first: the k-th of them is the least place above (or greatest below) the one before."""
+    xp = values.xp
+    total = values.count(ranges)
+    lengths = xp.minimum(total, parameters["n"])
+    starts = prefix(xp, lengths)
+    query = xp.repeat(xp.arange(lengths.size), lengths) if xp.__name__ == "numpy" else (
+        xp.searchsorted(starts, xp.arange(int(starts[-1])), side="right") - 1
+    )
+    step = xp.arange(int(starts[-1])) - starts[query]
+    if last:
+        step = step + (total - lengths)[query]
+    order = parameters.get("order")
+    if order is None and not ranges.mixed.size:
+        row = ranges.low[query] + step
+    else:
+        place = xp.arange(values.size) if order is None else order
+        row = _select(values, ranges, place, query, step)
+        row = row if order is None else _inverse(xp, order)[row]
+    return Answer("events", _take(xp, values.events, row), lengths >= 0, lengths, lengths == 0)
+
+
+def _select(values: Values, ranges: Ranges, place: Array, query: Array, k: Array) -> Array:
+    """Of each query's range (repeats allowed) the k-th least place, among the known rows where it is mixed."""
+    xp = values.xp
+    limit = xp.full(len(ranges), -1, dtype=xp.int64)
+    limit[ranges.mixed] = ranges.limit
+    chosen = limit[query] >= 0
+    answer = xp.zeros(query.size, dtype=xp.int64)
+    for known, part in ((False, xp.nonzero(~chosen)[0]), (True, xp.nonzero(chosen)[0])):
+        if part.size:
+            levels = ValueLevels(xp, place, values.size, values.ranks if known else None)
+            low, high = ranges.low[query[part]], ranges.high[query[part]]
+            answer[part] = levels.select(low, high, k[part], limit[query[part]] if known else None)
+    return answer
+
+
+def _count_distinct(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
+    xp = values.xp
+    total = dominance.count(xp, values.previous, ranges.low, ranges.high, ranges.low + 1)
+    if ranges.mixed.size:
+        total[ranges.mixed] = values.known_levels.count_distinct(*mixed(ranges))
+    return Answer("values", total, total >= 0, empty=total == 0)
+
+
+def _top_k(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    xp = values.xp
+    distinct, _ = values.distinct
+    plain = xp.ones(len(ranges), dtype=bool)
+    plain[ranges.mixed] = False
+    rest = xp.nonzero(plain)[0]
+    lengths, flat = values.levels.most_frequent(ranges.low[rest], ranges.high[rest], parameters["n"], None)
+    if ranges.mixed.size:
+        low, high, limit = mixed(ranges)
+        more, other = values.known_levels.most_frequent(low, high, parameters["n"], limit)
+        owner = xp.concatenate([_owners(xp, rest, lengths), _owners(xp, ranges.mixed, more)])
+        flat = xp.concatenate([flat, other])[xp.argsort(owner, kind="stable")]
+        lengths = xp.bincount(owner, minlength=len(ranges))
+    return Answer("codes", _take(xp, distinct, flat), lengths >= 0, lengths, lengths == 0)
+
+
+def _owners(xp: Any, queries: Array, lengths: Array) -> Array:
+    starts = prefix(xp, lengths)
+    return queries[xp.searchsorted(starts, xp.arange(int(starts[-1])), side="right") - 1]
+
+
+def _mode(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
+    xp = values.xp
+    top = _top_k(values, ranges, {"n": 1})
+    there = top.lengths > 0
+    found = xp.zeros(len(ranges), dtype=xp.int64)
+    found[there] = top.data
+    return Answer("codes", found, there)
+
+
+def _quantile(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    """Codes of the two neighbours, one after the other, and the weight of the upper one."""
+    xp = values.xp
+    total = values.count(ranges)
+    there = xp.nonzero(total)[0]
+    position = parameters["q"] * (total[there] - 1)
+    lower = xp.floor(position).astype(xp.int64)
+    upper = xp.minimum(lower + 1, total[there] - 1)
+    distinct, places = values.distinct
+    found = _select(values, ranges, places, xp.concatenate([there, there]), xp.concatenate([lower, upper]))
+    return Answer("codes", (_take(xp, distinct, found), position - lower), total > 0)
+
+
+def _decayed_sum(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    numbers = values.numbers
+    if isinstance(numbers, tuple):
+        numbers = numbers[0] * 2.0**64 + numbers[1]
+    answer = _decayed(values, values.xp.asarray(numbers, dtype=values.xp.float64), ranges, parameters) / _scale(parameters)
+    return Answer("values", _with_infinities(values, ranges, answer), values.count(ranges) > 0)
+
+
+def _decayed_count(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
+    ones = values.xp.ones(values.size, dtype=values.xp.float64)
+    return Answer("values", _decayed(values, ones, ranges, parameters), values.count(ranges) > 0)
+
+
+def _decayed(values: Values, numbers: Array, ranges: Ranges, parameters: Mapping[str, Any]) -> Array:
+    xp, half_life = values.xp, parameters["half_life"]
+    answer = decayed_sum(xp, numbers, values.times, ranges.low, ranges.high, ranges.end, half_life)
+    if ranges.mixed.size:
+        end = ranges.end[ranges.mixed]
+        part = xp.zeros(end.size, dtype=xp.float64)
+        for rows, low, high in dominance.runs(xp, values.ranks, *mixed(ranges)):
+            part += decayed_sum(xp, numbers[rows], values.times[rows], low, high, end, half_life)
+        answer[ranges.mixed] = part
+    return answer
+
+
+KERNELS: Final[dict[str, Kernel]] = {
+    "count": _count,
+    "count_distinct": _count_distinct,
+    "sum": _sum,
+    "mean": _mean,
+    "var": _var,
+    "std": _std,
+    "min": _min,
+    "max": _max,
+    "mode": _mode,
+    "first": _first,
+    "last": _last,
+    "first_n": _first_n,
+    "last_n": _last_n,
+    "top_k": _top_k,
+    "quantile": _quantile,
+    "any": _any,
+    "all": _all,
+    "decayed_sum": _decayed_sum,
+    "decayed_count": _decayed_count,
+}

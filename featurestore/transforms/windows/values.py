@@ -1,0 +1,210 @@
+"""The rows of one bucket that an aggregation sees, and totals over ranges of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from featurestore.transforms.windows import dominance
+from featurestore.transforms.windows.columns import Operand
+from featurestore.transforms.windows.exact import ExactSums
+from featurestore.transforms.windows.extremes import known_least, least
+from featurestore.transforms.windows.layout import Layout, Ranges
+from featurestore.transforms.windows.ranges import Array, prefix
+from featurestore.transforms.windows.wavelet import ValueLevels, previous_occurrence
+
+
+class Values:
+    """The values that are there: not null, and of rows for which ``where=`` and ``by=`` hold, in the layout's order.
+
+    Args:
+        events: of each row of the layout its place in the whole event table (on the host).
+        mask: which rows of the event table count (on the host); None for all.
+        operand: the column; None where rows are counted.
+        skip_nan: take NaN for null.
+    """
+
+    def __init__(
+        self, layout: Layout, events: Array, mask: Array | None, operand: Operand | None, *, skip_nan: bool
+    ) -> None:
+        import numpy as np
+
+        self.xp, self.layout = layout.xp, layout
+        self._operand = operand
+        keep = np.ones(events.size, dtype=bool) if mask is None else mask[events]
+        if operand is not None and operand.offsets is not None:
+            lengths = np.where(keep, np.diff(operand.offsets)[events], 0)
+            rows = np.repeat(np.arange(events.size), lengths)
+            starts = np.cumsum(lengths) - lengths
+            source = np.arange(rows.size) - np.repeat(starts, lengths) + operand.offsets[:-1][events][rows]
+            present = self._present(operand, source, skip_nan)
+            if present is not None:
+                rows, source = rows[present], source[present]
+            before = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=events.size))])
+        else:
+            present = self._present(operand, events, skip_nan)
+            keep = keep if present is None else keep & present
+            rows = np.nonzero(keep)[0]
+            source = events[rows]
+            before = np.concatenate([[0], np.cumsum(keep)])
+        whole = rows.size == events.size and (operand is None or operand.offsets is None)
+        self._source = source
+        self._before = None if whole else self.xp.asarray(before)
+        self._rows = self.xp.asarray(rows)
+        self.size = int(rows.size)
+
+    @staticmethod
+    def _present(operand: Operand | None, source: Array, skip_nan: bool) -> Array | None:
+        if operand is None:
+            return None
+        present = None if operand.valid is None else operand.valid[source]
+        if skip_nan and operand.nan is not None:
+            number = ~operand.nan[source]
+            present = number if present is None else present & number
+        return present
+
+    def ranges(self, ranges: Ranges) -> Ranges:
+        """The ranges of rows as ranges of these values."""
+        if self._before is None:
+            return ranges
+        return Ranges(self._before[ranges.low], self._before[ranges.high], ranges.end, ranges.mixed, ranges.limit)
+
+    @cached_property
+    def ranks(self) -> Array:
+        """Arrival ranks."""
+        return self.layout.arrival_ranks[self._rows]
+
+    @cached_property
+    def times(self) -> Array:
+        """Event times."""
+        return self.layout.times[self._rows]
+
+    @cached_property
+    def events(self) -> Array:
+        """Places of the rows in the event table."""
+        return self.xp.asarray(self._source)
+
+    def order_of(self, operand: Operand) -> Array:
+        """Of each value its place by another column, then by row."""
+        codes = self.xp.asarray(operand.codes[self._source])
+        place = self.xp.empty(codes.size, dtype=self.xp.int64)
+        place[self.xp.argsort(codes, kind="stable")] = self.xp.arange(codes.size)
+        return place
+
+    @cached_property
+    def codes(self) -> Array:
+        """The values as integers in their order."""
+        return self.xp.asarray(self._host("codes"))
+
+    def _host(self, name: str) -> Any:
+        held = getattr(self._operand, name)
+        return tuple(half[self._source] for half in held) if isinstance(held, tuple) else held[self._source]
+
+    @cached_property
+    def numbers(self) -> Any:
+        """The numbers; of floats those that are finite, 0 in place of the others."""
+        numbers = self._host("numbers")
+        if isinstance(numbers, tuple):
+            return tuple(self.xp.asarray(half) for half in numbers)
+        numbers = self.xp.asarray(numbers)
+        if numbers.dtype != self.xp.float64:
+            return numbers
+        return self.xp.where(self.xp.isfinite(numbers), numbers, 0.0)
+
+    @cached_property
+    def _not_finite(self) -> list[Array]:
+        """Where NaN, infinity and minus infinity stand; empty where none does."""
+        numbers = self._host("numbers")
+        if isinstance(numbers, tuple) or numbers.dtype.kind != "f":
+            return []
+        numbers = self.xp.asarray(numbers)
+        if bool(self.xp.isfinite(numbers).all()):
+            return []
+        return [self.xp.isnan(numbers), numbers == float("inf"), numbers == float("-inf")]
+
+    def not_finite(self, ranges: Ranges) -> Array | None:
+        """Of each range the sum of its infinities and NaNs, 0 where it has none; None where there are none at all."""
+        if not self._not_finite:
+            return None
+        xp = self.xp
+        nan, up, down = (count > 0 for count in self.totals(self._not_finite, ranges))
+        return xp.where(nan | (up & down), xp.nan, xp.where(up, xp.inf, xp.where(down, -xp.inf, 0.0)))
+
+    @cached_property
+    def exact(self) -> ExactSums:
+        """The numbers as digits."""
+        return ExactSums(self.xp, self.numbers)
+
+    def count(self, ranges: Ranges) -> Array:
+        """How many values each range has."""
+        total = (ranges.high - ranges.low).astype(self.xp.int64)
+        if ranges.mixed.size:
+            total[ranges.mixed] = dominance.count(self.xp, self.ranks, *mixed(ranges))
+        return total
+
+    def totals(self, columns: list[Array], ranges: Ranges, prefixes: list[Array] | None = None) -> list[Array]:
+        """Exact sums of integer columns over each range."""
+        xp = self.xp
+        sums = [total[ranges.high] - total[ranges.low] for total in prefixes or [prefix(xp, c) for c in columns]]
+        if ranges.mixed.size:
+            parts = [xp.zeros(ranges.mixed.size, dtype=xp.int64) for _ in columns]
+            for rows, low, high in dominance.runs(xp, self.ranks, *mixed(ranges)):
+                for part, column in zip(parts, columns, strict=True):
+                    total = prefix(xp, column[rows])
+                    part += total[high] - total[low]
+            for whole, part in zip(sums, parts, strict=True):
+                whole[ranges.mixed] = part
+        return sums
+
+    def least(self, values: Array, ranges: Ranges) -> Array:
+        """The least of ``values`` in each range; the greatest integer for an empty one."""
+        xp = self.xp
+        answer = least(xp, values, ranges.low, ranges.high)
+        if ranges.mixed.size:
+            answer[ranges.mixed] = known_least(xp, values, self.ranks, *mixed(ranges))
+        return answer
+
+    @cached_property
+    def distinct(self) -> tuple[Array, Array]:
+        """The distinct codes, and of each value its place among them."""
+        distinct = self.xp.unique(self.codes)
+        return distinct, self.xp.searchsorted(distinct, self.codes)
+
+    @cached_property
+    def previous(self) -> Array:
+        """Of each value one more than the place of its previous occurrence."""
+        return previous_occurrence(self.xp, self.codes)
+
+    @cached_property
+    def levels(self) -> ValueLevels:
+        """The wavelet matrix of the values."""
+        distinct, places = self.distinct
+        return ValueLevels(self.xp, places, int(distinct.size))
+
+    @cached_property
+    def known_levels(self) -> ValueLevels:
+        """The wavelet matrix that counts known rows."""
+        distinct, places = self.distinct
+        return ValueLevels(self.xp, places, int(distinct.size), self.ranks)
+
+
+def mixed(ranges: Ranges) -> tuple[Array, Array, Array]:
+    """Low, high and limit of the mixed ranges."""
+    return ranges.low[ranges.mixed], ranges.high[ranges.mixed], ranges.limit
+
+
+def joined(xp: Any, parts: list[Ranges]) -> Ranges:
+    """Several windows' ranges as one."""
+    if len(parts) == 1:
+        return parts[0]
+    offsets, total = [], 0
+    for part in parts:
+        offsets.append(total)
+        total += len(part)
+    return Ranges(
+        xp.concatenate([p.low for p in parts]),
+        xp.concatenate([p.high for p in parts]),
+        xp.concatenate([p.end for p in parts]),
+        xp.concatenate([p.mixed + offset for p, offset in zip(parts, offsets, strict=True)]),
+        xp.concatenate([p.limit for p in parts]),
+    )
