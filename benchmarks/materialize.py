@@ -253,7 +253,13 @@ def report(taken: dict[str, dict[str, list[float]]], memory: dict[str, float], a
         row: dict[str, Any] = {"work": f"{work}, {unit}", "ours": round(sides["ours"], 3)}
         if "feast" in sides:
             ratio = sides["feast"] / sides["ours"]
-            row |= {"against": FEAST, "theirs": round(sides["feast"], 3), "ratio": round(ratio, 2), "goal": goal, "reached": ratio >= goal}
+            row |= {
+                "against": FEAST,
+                "theirs": round(sides["feast"], 3),
+                "ratio": round(ratio, 2),
+                "goal": goal,
+                "reached": ratio >= goal,
+            }
         print(json.dumps(row | fixed))
 
 
