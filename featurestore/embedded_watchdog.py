@@ -37,7 +37,7 @@ def main(binary: str, folder: str, address: str, ready: int, server_lock: int) -
     server = _start(binary, folder, address, server_lock)
     Path(folder, "server.pid").write_text(str(server.pid))
 
-    def gone(signum: int, frame: FrameType | None) -> None:
+    def gone(_signal: int, _frame: FrameType | None) -> None:
         raise SystemExit(1 if server.poll() is not None else 0)
 
     problem = _await_answer(server, address, Path(folder, "server.log"))

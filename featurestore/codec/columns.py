@@ -146,7 +146,7 @@ def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:
         return rows.view(f"V{total}").reshape(len(array))
 
     def python(raw: bytes) -> list[Any]:
-        values = np.frombuffer(raw, dtype=dtype, count=size).tolist()
+        values: list[Any] = np.frombuffer(raw, dtype=dtype, count=size).tolist()
         if any(raw[width:]):
             for i in range(size):
                 if raw[width + i // 8] >> i % 8 & 1:

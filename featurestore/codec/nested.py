@@ -75,7 +75,7 @@ def _sized(raw: bytes) -> bytes:
 
 def _unscaled(value: PyDecimal, scale: int) -> int:
     sign, digits, exponent = value.as_tuple()
-    number = int("".join(map(str, digits))) * 10 ** (int(exponent) + scale)
+    number: int = int("".join(map(str, digits))) * 10 ** (int(exponent) + scale)
     return -number if sign else number
 
 

@@ -126,7 +126,7 @@ class RowCodec:
         """Values before conversion, with the nulls among them (an empty list where there are none)."""
         records = self._records(rows)
         nulls = self._nulls(records)
-        some = nulls.any(axis=0).tolist() if len(rows) else [False] * len(self.fields)
+        some: list[bool] = np.atleast_1d(nulls.any(axis=0)).tolist()
         result: list[tuple[list[Any], list[bool]]] = []
         for i in wanted:
             values = records[f"f{i}"].tolist() if i in self._slots else self._tails(rows, records["ends"], i)
@@ -180,7 +180,8 @@ def _ordered(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
         return np.zeros(len(table), dtype=np.uint64)
     column = table.column(name)
     numbers = _contiguous(column if pa.types.is_integer(column.type) else column.cast(pa.timestamp("us", "UTC")), pa.int64())
-    return numbers.fill_null(OLDEST).to_numpy(zero_copy_only=False).view(np.uint64) + np.uint64(BIAS)
+    biased: np.ndarray[Any, Any] = numbers.fill_null(OLDEST).to_numpy(zero_copy_only=False).view(np.uint64) + np.uint64(BIAS)
+    return biased
 
 
 def _join(rows: np.ndarray[Any, Any], tails: list[pa.Array]) -> list[bytes]:

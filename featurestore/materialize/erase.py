@@ -49,7 +49,7 @@ def erase(project: Project, entity: str, keys: Any) -> Mapping[str, int]:
     removed: Counter[str] = Counter()
     with project.catalog.start_run("erase", entity, entities=wanted.height) as run:
         for source in project.definitions.sources.values():
-            _erase_source(project, source, definition, wanted, removed)
+            _erase_source(project, source, wanted, removed)
         run.update(counts=dict(removed))
     return dict(removed)
 
@@ -65,9 +65,7 @@ def _wanted(entity: Entity, keys: Any) -> pl.DataFrame:
     return frame.unique() if count else frame
 
 
-def _erase_source(
-    project: Project, source: EventSource, entity: Entity, wanted: pl.DataFrame, removed: Counter[str]
-) -> None:
+def _erase_source(project: Project, source: EventSource, wanted: pl.DataFrame, removed: Counter[str]) -> None:
     events = project.lake.table("events", source.name)
     _erase_quarantine(project.lake.table("quarantine", source.name), wanted, removed)
     names = wanted.columns
@@ -77,8 +75,9 @@ def _erase_source(
     theirs = _matching(events.scan(), wanted)
     touched = {view.name: _keys_of(view, source, theirs, wanted) for view in views}
     removed[f"events/{source.name}"] += _delete(events, wanted)
+    version = events.version() or 0
     for view in views:
-        _erase_view(project, view, source, touched[view.name], wanted, removed)
+        _erase_view(project, view, source, version, touched[view.name], wanted, removed)
     _vacuum(events)
 
 
@@ -86,14 +85,13 @@ def _erase_view(
     project: Project,
     view: FeatureView,
     source: EventSource,
+    version: int,
     touched: pl.DataFrame,
     wanted: pl.DataFrame,
     removed: Counter[str],
 ) -> None:
     quarantine = quarantine_table(project, view.name)
     _erase_quarantine(quarantine, wanted, removed)
-    version = project.lake.table("events", source.name).version()
-    assert version is not None
     table = project.lake.table("features", view.name)
     if has_table(view) and table.exists():
         if all(name in table.schema().names for name in wanted.columns):
@@ -102,7 +100,12 @@ def _erase_view(
         _vacuum(table)
     if touched.height and view.online:
         served = read_serving(project.catalog, view.name).versions.values()
-        doomed = [key for one in served if one.join_keys == view.join_keys for key in entity_keys(project.config.project, view.name, one, touched)]
+        doomed = [
+            key
+            for one in served
+            if one.join_keys == view.join_keys
+            for key in entity_keys(project.config.project, view.name, one, touched)
+        ]
         removed[f"online/{view.name}"] += project.online.delete(doomed)
         # What is left of these keys: entities of other kinds that shared events with the erased ones.
         computed = compute_keys(project, view, source, version, touched)
@@ -124,7 +127,10 @@ def _matching(rows: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _delete(table: LakeTable, wanted: pl.DataFrame) -> int:
-    rows = [pl.all_horizontal(pl.col(name) == pl.lit(value, wanted.schema[name]) for name, value in row.items()) for row in wanted.iter_rows(named=True)]
+    rows = [
+        pl.all_horizontal(pl.col(name) == pl.lit(value, wanted.schema[name]) for name, value in row.items())
+        for row in wanted.iter_rows(named=True)
+    ]
     if wanted.width == 1:
         (name,) = wanted.columns
         return table.delete(pl.col(name).is_in(wanted[name].implode()))

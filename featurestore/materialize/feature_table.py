@@ -94,13 +94,13 @@ def bring_up(project: Project, view: FeatureView, version: str, source: EventSou
             ROW_WISE: str(computed.row_wise).lower(),
         }
         keys = [key.name for key in view.join_keys]
-        reader = write.reader()
+        batches = write.batches()
         if added is None or standing is None:
-            commit = table.overwrite(reader, metadata=metadata, sort_by=(*keys, EVENT_TIME))
+            commit = table.overwrite(batches, metadata=metadata, sort_by=(*keys, EVENT_TIME))
         else:
             # Named by where it begins: of two jobs that both start here, one appends, and the other looks again.
             interval = {f"materialize:{version}:after:{standing.source_version}": 1}
-            commit = table.append(reader, metadata=metadata, sort_by=(*keys, EVENT_TIME), transactions=interval)
+            commit = table.append(batches, metadata=metadata, sort_by=(*keys, EVENT_TIME), transactions=interval)
         if commit.committed:
             return TableWork(Standing(version, until, computed.row_wise), write.rows, write.quarantined, write.validation)
         full = standing_of(table) == standing  # refused, though nobody went on from there: begin anew
@@ -119,11 +119,9 @@ class _Write:
     quarantined: int = 0
     validation: dict[str, Any] | None = None
 
-    def reader(self) -> pa.RecordBatchReader:
+    def batches(self) -> Iterator[pa.RecordBatch]:
         schema = self.computed.frame.collect_schema().to_frame().to_arrow().schema
-        return pa.RecordBatchReader.from_batches(schema, self._batches(schema))
-
-    def _batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        yield pa.RecordBatch.from_pylist([], schema=schema)  # no rows make a table with columns, too
         for rows in judged(self.view, self.source, self._counted(), self):
             yield from rows.to_arrow().cast(schema).to_batches()
 

@@ -63,7 +63,9 @@ def materialize(
     """
     definitions = project.definitions
     chosen = (
-        [view for view in definitions.views.values() if view.online] if views is None else [definitions.view(name) for name in views]
+        [view for view in definitions.views.values() if view.online]
+        if views is None
+        else [definitions.view(name) for name in views]
     )
     for view in chosen:
         check_online(view)
@@ -85,13 +87,13 @@ def _instant(name: str, value: datetime | str | None) -> datetime | None:
         try:
             value = datetime.fromisoformat(value)
         except ValueError:
-            raise RequestError(f"{name} is {value!r}, not an instant", hint='write "2013-01-31" or "2013-01-31T12:00:00Z"') from None
+            raise RequestError(
+                f"{name} is {value!r}, not an instant", hint='write "2013-01-31" or "2013-01-31T12:00:00Z"'
+            ) from None
     return value if value is None or value.tzinfo else value.replace(tzinfo=UTC)
 
 
-def _materialize(
-    project: Project, view: FeatureView, bounds: _Bounds, *, full: bool, progress: Progress | None
-) -> ViewReport:
+def _materialize(project: Project, view: FeatureView, bounds: _Bounds, *, full: bool, progress: Progress | None) -> ViewReport:
     version = version_of(view)
     started = project.clock.now()
     with project.catalog.start_run("materialize", view.name, view_version=version) as run:
@@ -134,7 +136,7 @@ class _Job:
         self._version = version
         self._bounds = bounds
         self._full = full
-        self._progress = progress or (lambda what, done, total: None)
+        self._progress = progress or (lambda *_: None)
         self._now = project.clock.now()
         self._as_of = self._now
         self._count = 0

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     from featurestore.registry.definitions import EventSource, FeatureView
 
 
-def compute_keys(
-    project: Project, view: FeatureView, source: EventSource, version: int, keys: pl.DataFrame
-) -> ComputedView:
+def compute_keys(project: Project, view: FeatureView, source: EventSource, version: int, keys: pl.DataFrame) -> ComputedView:
     """The rows of some keys of a view, over all events of a version of its source.
 
     Where the join keys are columns of the source only the events of these keys are read: a transform that mixes the rows of

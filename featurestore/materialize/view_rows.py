@@ -80,6 +80,4 @@ def rows_of(project: Project, view: FeatureView, source: EventSource, version: i
     if row_wise is None:
         return ViewRows(view, source, events, version, fields, True, None)
     table = project.lake.table("features", view.name)
-    newest = table.version()
-    assert newest is not None
-    return ViewRows(view, source, table, newest, fields, row_wise, None if row_wise else version)
+    return ViewRows(view, source, table, table.version() or 0, fields, row_wise, None if row_wise else version)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -85,6 +85,31 @@ class Inputs:
         """
         return self._kept(view) or self._computed(view, until, engine)
 
+    def pieces(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> Iterator[pl.LazyFrame]:
+        """The rows of a view in frames to be read one after the other; together they are those of :meth:`open`.
+
+        One for each file where the view computes row by row: over many files at once Polars reads ahead of a slow reader, up to
+        all of them (8,000,000 rows x 10 features: a peak of 1,070 MB against 500 MB).
+        """
+        kept = self._kept(view)
+        if kept is not None:
+            yield kept.frame
+            return
+        whole = self._computed(view, until, engine)
+        if not whole.row_wise or view.mode != "polars":
+            yield whole.frame
+            return
+        source = self.definitions.source(view.source)
+        for events in self.event_pieces(view, until=until):
+            yield compute_view(view, source, events, engine=engine).frame
+
+    def event_pieces(self, view: FeatureView, *, until: int | None = None) -> Iterator[pl.LazyFrame]:
+        """The events of a view's source, file by file."""
+        table, version = self._table(view), self.pin(view.source)
+        event_time = self.definitions.source(view.source).event_time
+        for file in table.files(version, end=_after(until), event_time=event_time):
+            yield table.scan_files([file], version=version)
+
     def events(self, view: FeatureView) -> pl.LazyFrame:
         """The events of a view's source."""
         return self._table(view).scan(self.pin(view.source))
@@ -96,8 +121,7 @@ class Inputs:
         source, table, version = self.definitions.source(view.source), self._table(view), self.pin(view.source)
         files = table.files(version)
         if until is not None and (view.transform is None or view.mode == "polars"):
-            end: datetime = from_micros(until) + timedelta(microseconds=1)
-            early = table.files(version, end=end, event_time=source.event_time)
+            early = table.files(version, end=_after(until), event_time=source.event_time)
             if len(early) < len(files):
                 computed = compute_view(view, source, table.scan_files(early, version=version), engine=engine)
                 if computed.row_wise:
@@ -115,6 +139,10 @@ class Inputs:
                 # Kept rows are scanned as events are: again and again, in one order.
                 return ComputedView(table.scan(entry.version), self.fields(view), row_wise=True, arrival_known=known)
         return None
+
+
+def _after(instant: int | None) -> datetime | None:
+    return None if instant is None else from_micros(instant) + timedelta(microseconds=1)
 
 
 def named_view(definitions: Definitions, name: str) -> FeatureView:

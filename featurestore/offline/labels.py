@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,10 +53,6 @@ class Labels:
     def to_arrow(self) -> pa.Table:
         """All rows, as Arrow."""
         return self.collect().to_arrow().cast(self.arrow_schema)
-
-    def batches(self, size: int) -> Iterator[pl.DataFrame]:
-        """The rows in order, some at a time."""
-        yield from self.frame.collect_batches(chunk_size=size, maintain_order=True, engine="streaming")
 
 
 def open_labels(labels: Any, run_sql: Callable[[str], pa.Table], storage_options: Mapping[str, str] | None = None) -> Labels:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import polars as pl
 
 from featurestore.features import ResolvedFeatures, ViewLookup
 from featurestore.offline.labels import INSTANT, Labels, key_frame
 from featurestore.offline.lookups import STATUS, Answer
-from featurestore.offline.spill import Buckets, key_bucket, range_bucket
+from featurestore.offline.spill import Buckets, in_batches, key_bucket, range_bucket
 from featurestore.offline.view_rows import ViewRows
 from featurestore.registry.types import DataType
 from featurestore.transforms.casts import polars_type
@@ -31,7 +31,6 @@ OpenRows: TypeAlias = Callable[[ViewLookup, int | None], ViewRows]
 LookUp: TypeAlias = Callable[[ViewRows, pl.DataFrame], Answer]
 
 _ROW: Final = "__label_row"
-_BATCH: Final = 65_536
 _KERNEL_BYTES: Final = 96
 """Of an event or a label in the kernel: packed key, order, ranks, times, arrival and sequence, and one copy while sorting."""
 _TEXT_BYTES: Final = 48
@@ -80,26 +79,31 @@ def _deal_labels(
     for number, lookup in enumerate(resolved.lookups):
         types = {c: polars_type(k.type) for k, c in zip(lookup.view.join_keys, lookup.key_columns, strict=True)}
         keys.append(Buckets(folder / f"keys-{number}", pl.Schema({**row, **types, INSTANT: pl.Int64()})))
-    first, until = 0, None
-    for batch in labels.batches(_BATCH):
-        rows = pl.Series(_ROW, range(first, first + batch.height), dtype=pl.Int64)
-        first += batch.height
+    rows_seen, until = 0, _EARLIEST
+
+    def deal(batch: pl.DataFrame) -> None:
+        nonlocal rows_seen, until
+        rows = pl.Series(_ROW, range(rows_seen, rows_seen + batch.height), dtype=pl.Int64)
+        rows_seen += batch.height
         found = key_frame(batch, resolved).insert_column(0, rows)
-        until = max(until or _EARLIEST, int(found[INSTANT].max() or _EARLIEST))  # type: ignore[arg-type]
+        latest: Any = found[INSTANT].max()
+        until = max(until, _EARLIEST if latest is None else latest)
         kept.write(batch.insert_column(0, rows), range_bucket(_ROW, stretch))
         for lookup, dealt in zip(resolved.lookups, keys, strict=True):
             columns = list(dict.fromkeys(lookup.key_columns))
             dealt.write(found.select(_ROW, *columns, INSTANT), key_bucket(lookup.key_columns, buckets))
+
+    in_batches(labels.frame, deal)
     for dealt in (kept, *keys):
         dealt.finish()
-    return kept, keys, until
+    return kept, keys, None if until == _EARLIEST else until
 
 
 def _answer_buckets(
     rows: ViewRows, lookup: ViewLookup, keys: Buckets, look_up: LookUp, buckets: int, stretch: int, folder: Path
 ) -> Buckets:
     with named(lookup.view.name):
-        events = _deal_rows(rows.frame, [key.name for key in lookup.view.join_keys], buckets, folder / "rows")
+        events = _deal_rows(rows, [key.name for key in lookup.view.join_keys], buckets, folder / "rows")
     fields = [(lookup.column(f.name), polars_type(f.type)) for f in lookup.features]
     columns = {_ROW: pl.Int64(), **dict(fields), **{_status(name): STATUS for name, _ in fields}}
     answers = Buckets(folder / "answers", pl.Schema(columns))
@@ -114,10 +118,10 @@ def _answer_buckets(
     return answers
 
 
-def _deal_rows(frame: pl.LazyFrame, join_keys: list[str], buckets: int, folder: Path) -> Buckets:
-    dealt = Buckets(folder, frame.collect_schema())
-    for batch in frame.collect_batches(chunk_size=_BATCH, maintain_order=True, engine="streaming"):
-        dealt.write(batch, key_bucket(join_keys, buckets))
+def _deal_rows(rows: ViewRows, join_keys: list[str], buckets: int, folder: Path) -> Buckets:
+    dealt = Buckets(folder, rows.frame.collect_schema())
+    for piece in rows.pieces():
+        in_batches(piece, lambda batch: dealt.write(batch, key_bucket(join_keys, buckets)))
     dealt.finish()
     return dealt
 

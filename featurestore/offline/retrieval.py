@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from featurestore.registry.definitions import EventSource, FeatureView, OnDemandFeatureView
 
 _ROW_GROUP: Final = 128 * 1024
+_SAFETY: Final = 4
+"""Buckets are made so many times smaller than the limit: keys are skewed, and some steps hold their rows twice."""
 
 
 def get_historical_features(
@@ -245,7 +247,7 @@ class HistoricalJob:
         needed = bytes_needed(self._inputs, self.labels, self.resolved)
         limit = self._inputs.project.config.engine.memory_limit
         if needed > limit:
-            self._progress.buckets = min(512, 2 * -(-needed // limit))
+            self._progress.buckets = min(512, -(-_SAFETY * needed // limit))
             folder = self._spill_folder()
             folder.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=folder, prefix="retrieval-") as scratch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Final
@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 BUCKET: Final = "__bucket"
+BATCH_ROWS: Final = 65_536
 _OPTIONS: Final = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
@@ -68,3 +69,11 @@ def key_bucket(columns: Sequence[str], count: int) -> pl.Expr:
 def range_bucket(column: str, size: int) -> pl.Expr:
     """The bucket of a row number: buckets of so many rows, in their order."""
     return pl.col(column) // size
+
+
+def in_batches(frame: pl.LazyFrame, take: Callable[[pl.DataFrame], None]) -> None:
+    """Hand over the rows of a lazy frame in order, some at a time.
+
+    By a call back, which the engine waits for: ``collect_batches`` reads ahead without bound of a consumer that is slower.
+    """
+    frame.sink_batches(take, chunk_size=BATCH_ROWS, maintain_order=True, engine="streaming")

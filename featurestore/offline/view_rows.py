@@ -5,6 +5,7 @@ The two kinds have the same methods, so that a retrieval treats them alike, in m
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
@@ -32,6 +33,9 @@ class ViewRows(Protocol):
     def frame(self) -> pl.LazyFrame:
         """The rows: join keys in their types, the hidden columns, and what the look-up needs."""
 
+    def pieces(self) -> Iterator[pl.LazyFrame]:
+        """The same rows, in frames to be read one after the other."""
+
     def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
         """The same with other rows: those of one bucket."""
 
@@ -46,12 +50,21 @@ class AsOfRows:
     lookup: ViewLookup
     computed: ComputedView
     as_known: bool
+    split: Callable[[], Iterator[pl.LazyFrame]]
 
     @property
     def frame(self) -> pl.LazyFrame:
         """The rows: join keys, hidden columns, features needed."""
+        return self.computed.frame.select(self._columns)
+
+    def pieces(self) -> Iterator[pl.LazyFrame]:
+        """The same rows, in frames to be read one after the other."""
+        return (frame.select(self._columns) for frame in self.split())
+
+    @property
+    def _columns(self) -> list[str]:
         keys = (key.name for key in self.lookup.view.join_keys)
-        return self.computed.frame.select(*keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *(f.name for f in self.lookup.features))
+        return [*keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *(f.name for f in self.lookup.features)]
 
     def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
         """The same with other rows."""
@@ -75,11 +88,16 @@ class WindowRows:
     lookup: ViewLookup
     events: pl.LazyFrame
     as_known: bool
+    split: Callable[[], Iterator[pl.LazyFrame]]
 
     @property
     def frame(self) -> pl.LazyFrame:
         """The events."""
         return self.events
+
+    def pieces(self) -> Iterator[pl.LazyFrame]:
+        """The same events, file by file."""
+        return self.split()
 
     def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
         """The same with other events."""
@@ -116,17 +134,22 @@ def open_rows(inputs: Inputs, lookup: ViewLookup, *, until: int | None, as_known
         TransformError: ``as_known`` on a view that cannot answer it.
     """
     if lookup.view.aggregations:
-        return WindowRows(lookup, _events(inputs, lookup, until), as_known)
+        whole = _events(inputs, lookup, until, inputs.events(lookup.view))
+
+        def split() -> Iterator[pl.LazyFrame]:
+            return (_events(inputs, lookup, until, piece) for piece in inputs.event_pieces(lookup.view, until=until))
+
+        return WindowRows(lookup, whole, as_known, split)
     computed = inputs.open(lookup.view, until=until, engine=engine.name)
     if as_known:
         check_arrival_known(lookup.view.name, computed)
-    return AsOfRows(lookup, computed, as_known)
+    return AsOfRows(lookup, computed, as_known, lambda: inputs.pieces(lookup.view, until=until, engine=engine.name))
 
 
-def _events(inputs: Inputs, lookup: ViewLookup, until: int | None) -> pl.LazyFrame:
+def _events(inputs: Inputs, lookup: ViewLookup, until: int | None, frame: pl.LazyFrame) -> pl.LazyFrame:
+    """What windows need of events, join keys in their types."""
     view = lookup.view
     source = inputs.definitions.source(view.source)
-    frame = inputs.events(view)
     if until is not None:
         latest = pl.lit(until).cast(pl.Datetime("us", "UTC"))
         frame = frame.filter(pl.col(source.event_time) <= latest)

@@ -10,7 +10,6 @@ hexadecimal, dates as days and instants as microseconds since the epoch.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -26,7 +25,11 @@ if TYPE_CHECKING:
 _RESERVED: Final = {"%": "%25", "|": "%7C", "{": "%7B", "}": "%7D"}
 _TABLE: Final = str.maketrans(_RESERVED)
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
-_INTEGER: Final = re.compile(r"U?Int(\d+)")
+_RANGES: Final[dict[t.DataType, tuple[int, int]]] = {
+    kind: (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
+    for signed, kinds in ((True, (t.Int8, t.Int16, t.Int32, t.Int64)), (False, (t.UInt8, t.UInt16, t.UInt32, t.UInt64)))
+    for kind, bits in zip(kinds, (8, 16, 32, 64), strict=True)
+}
 
 
 def version_prefix(project: str, view: str, version: str) -> bytes:
@@ -76,7 +79,7 @@ class EntityKeys:
         ]
         if len(parts) == 1:
             return [None if part is None else b"{%b}" % part.encode() for part in parts[0]]
-        return [None if None in row else b"{%b}" % "|".join(row).encode() for row in zip(*parts, strict=True)]  # type: ignore[arg-type]
+        return [None if None in row else b"{%b}" % "|".join(row).encode() for row in zip(*parts, strict=True)]
 
     def of_frame(self, frame: pl.DataFrame) -> list[bytes]:
         """Entities of the rows of a frame with the join key columns, none of them null."""
@@ -121,10 +124,7 @@ def _encoder(data_type: t.DataType) -> Callable[[Any], str]:
         return lambda value: str(as_date(value).toordinal() - _EPOCH_DAY)
     if data_type == t.Timestamp:
         return lambda value: str(to_micros(as_instant(value)))
-    match = _INTEGER.fullmatch(repr(data_type))
-    assert match is not None
-    bits, unsigned = int(match[1]), repr(data_type).startswith("U")
-    low, high = (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    low, high = _RANGES[data_type]
     return lambda value: _integer(value, low, high)
 
 

@@ -56,7 +56,7 @@ class PipelinedConnection(asyncio.Protocol):
             future.set_exception(redis_exceptions.ConnectionError("the connection is closed"))
             return future
         self._waiting.append(future)
-        self._transport.write(hiredis.pack_command(command))
+        self._transport.write(hiredis.pack_command(cast("tuple[str, ...]", command)))
         return future
 
     def close(self) -> None:
@@ -73,7 +73,7 @@ class PipelinedConnection(asyncio.Protocol):
     # -- asyncio.Protocol ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's transports are no subclass of asyncio's
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         self._reader.feed(data)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, Final, TypeVar
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import redis
 import redis.exceptions as redis_exceptions
 from redis.cluster import ClusterNode, RedisCluster
 from redis.crc import key_slot
@@ -19,9 +19,8 @@ from featurestore.errors import ConfigError
 from featurestore.online.forward_only import script_calls
 from featurestore.online.pipelined import PipelinedConnection, SharedConnections, all_answers
 from featurestore.online.redis_errors import translated
-from featurestore.online.redis_store import describe, run_scripts
+from featurestore.online.redis_store import describe, run_scripts, scan_server
 
-_SCAN_BATCH: Final = 1_000
 _CALLS_A_PIPELINE: Final = 4_096
 _MOVED: Final = (redis_exceptions.ResponseError, redis_exceptions.ConnectionError, OSError)
 _T = TypeVar("_T")
@@ -34,7 +33,7 @@ class ClusterOnlineStore:
         self.where = describe(url)
         self._url = url
         self._timeout = timeout_seconds
-        self._connected: RedisCluster | None = None
+        self._connected: Any = None
         self._guard = threading.Lock()
         self._shared = SharedConnections()
 
@@ -42,11 +41,12 @@ class ClusterOnlineStore:
         """See :class:`OnlineStore`."""
         slots = _by_slot(keys)
 
-        def mget(client: RedisCluster) -> list[Any]:
+        def mget(client: Any) -> list[Any]:
             with client.pipeline() as pipeline:
                 for some in slots.values():
                     pipeline.execute_command("MGET", *(keys[i] for i in some))
-                return pipeline.execute()
+                answers: list[Any] = pipeline.execute()
+                return answers
 
         return _scattered(len(keys), slots, self._call(mget) if slots else [])
 
@@ -65,7 +65,7 @@ class ClusterOnlineStore:
                 return await asyncio.to_thread(self.read, keys)
 
     async def _pipelined(self, slot: int) -> PipelinedConnection:
-        client = self._connected or await asyncio.to_thread(self._client)
+        client: Any = self._connected or await asyncio.to_thread(self._client)
         node = client.nodes_manager.get_node_from_slot(slot)
         kwargs = client.nodes_manager.connection_kwargs
         options = {**kwargs, "host": node.host, "port": node.port, "db": 0, "tls": kwargs.get("ssl", False)}
@@ -79,10 +79,8 @@ class ClusterOnlineStore:
                 for some in _by_slot(keys).values()
             )
         )
-        return sum(
-            self._call(lambda client, some=calls[at : at + _CALLS_A_PIPELINE]: run_scripts(client, some))
-            for at in range(0, len(calls), _CALLS_A_PIPELINE)
-        )
+        parts = [calls[at : at + _CALLS_A_PIPELINE] for at in range(0, len(calls), _CALLS_A_PIPELINE)]
+        return sum(self._call(partial(run_scripts, calls=part)) for part in parts)
 
     def put(self, key: bytes, value: bytes) -> None:
         """See :class:`OnlineStore`."""
@@ -92,20 +90,20 @@ class ClusterOnlineStore:
         """See :class:`OnlineStore`."""
         slots = list(_by_slot(keys).values())
 
-        def unlink(client: RedisCluster) -> int:
+        def unlink(client: Any) -> int:
             with client.pipeline() as pipeline:
                 for some in slots:
                     pipeline.execute_command("UNLINK", *(keys[i] for i in some))
-                return sum(pipeline.execute())
+                return sum(int(count) for count in pipeline.execute())
 
         return self._call(unlink) if slots else 0
 
-    def scan(self, prefix: bytes) -> Iterable[list[bytes]]:
+    def scan(self, prefix: bytes) -> Iterator[list[bytes]]:
         """See :class:`OnlineStore`."""
-        for node in self._call(lambda client: client.get_primaries()):
+        for node in self._call(_primaries):
             cursor = 0
             while True:
-                cursor, keys = self._call(lambda client, node=node, at=cursor: _scan_node(client, node, at, prefix + b"*"))
+                cursor, keys = self._call(partial(_scan_node, node=node, cursor=cursor, prefix=prefix))
                 if keys:
                     yield keys
                 if cursor == 0:
@@ -124,32 +122,34 @@ class ClusterOnlineStore:
         self._shared.close()
         with self._guard:
             if self._connected is not None:
-                for node in self._connected.get_nodes():
+                client: Any = self._connected
+                for node in client.get_nodes():
                     if node.redis_connection is not None:  # closing the client leaves its nodes' sockets open
                         node.redis_connection.connection_pool.disconnect()
-                self._connected.close()
+                client.close()
                 self._connected = None
 
-    def _call(self, action: Callable[[RedisCluster], _T]) -> _T:
+    def _call(self, action: Callable[[Any], _T]) -> _T:
         with translated(self.where):
             return action(self._client())
 
-    def _client(self) -> RedisCluster:
+    def _client(self) -> Any:
         if self._connected is None:
             with self._guard:
                 if self._connected is None:
                     self._connected = self._connect()
         return self._connected
 
-    def _connect(self) -> RedisCluster:
+    def _connect(self) -> Any:
         parts = urlsplit(self._url)
         login, _, hosts = parts.netloc.rpartition("@")
         user, _, password = login.partition(":")
         try:
-            nodes = [ClusterNode(host or "localhost", int(port or 6379)) for host, port in map(_host_port, hosts.split(","))]
+            make_node: Any = ClusterNode
+            nodes = [make_node(host or "localhost", int(port or 6379)) for host, port in map(_host_port, hosts.split(","))]
         except ValueError:
             raise ConfigError(f"[online] url is {self.where}", hint='write "redis+cluster://host:6379,host:6380"') from None
-        tls = {"ssl": True, **{key: values[0] for key, values in parse_qs(parts.query).items()}}
+        tls: dict[str, Any] = {"ssl": True, **{key: values[0] for key, values in parse_qs(parts.query).items()}}
         return RedisCluster(
             startup_nodes=nodes,
             username=unquote(user) or None,
@@ -182,6 +182,9 @@ def _scattered(count: int, slots: dict[int, list[int]], answers: Sequence[Sequen
     return values
 
 
-def _scan_node(client: RedisCluster, node: ClusterNode, cursor: int, pattern: bytes) -> tuple[int, list[bytes]]:
-    server: redis.Redis = client.get_redis_connection(node)
-    return server.scan(cursor, match=pattern, count=_SCAN_BATCH)
+def _primaries(client: Any) -> list[ClusterNode]:
+    return list(client.get_primaries())
+
+
+def _scan_node(client: Any, node: ClusterNode, cursor: int, prefix: bytes) -> tuple[int, list[bytes]]:
+    return scan_server(client.get_redis_connection(node), cursor, prefix)

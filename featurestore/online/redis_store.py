@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
@@ -43,7 +44,7 @@ class RedisOnlineStore:
         """See :class:`OnlineStore`."""
         if not keys:
             return []
-        values: list[bytes | None] = self._call(lambda client: client.execute_command("MGET", *keys))
+        values: list[bytes | None] = self._call(partial(_mget, keys=keys))
         return values
 
     async def aread(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -73,10 +74,8 @@ class RedisOnlineStore:
     def write(self, keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool = False) -> int:
         """See :class:`OnlineStore`."""
         calls = list(script_calls(keys, rows, replace_equal=replace_equal))
-        return sum(
-            self._call(lambda client, some=calls[at : at + _CALLS_A_PIPELINE]: run_scripts(client, some))
-            for at in range(0, len(calls), _CALLS_A_PIPELINE)
-        )
+        parts = [calls[at : at + _CALLS_A_PIPELINE] for at in range(0, len(calls), _CALLS_A_PIPELINE)]
+        return sum(self._call(partial(run_scripts, calls=part)) for part in parts)
 
     def put(self, key: bytes, value: bytes) -> None:
         """See :class:`OnlineStore`."""
@@ -84,16 +83,14 @@ class RedisOnlineStore:
 
     def delete(self, keys: Sequence[bytes]) -> int:
         """See :class:`OnlineStore`."""
-        return sum(
-            self._call(lambda client, some=keys[at : at + _SCAN_BATCH]: int(client.unlink(*some)))
-            for at in range(0, len(keys), _SCAN_BATCH)
-        )
+        parts = [keys[at : at + _SCAN_BATCH] for at in range(0, len(keys), _SCAN_BATCH)]
+        return sum(self._call(partial(_unlink, keys=part)) for part in parts)
 
-    def scan(self, prefix: bytes) -> Iterable[list[bytes]]:
+    def scan(self, prefix: bytes) -> Iterator[list[bytes]]:
         """See :class:`OnlineStore`."""
         cursor = 0
         while True:
-            cursor, keys = self._call(lambda client, at=cursor: client.scan(at, match=prefix + b"*", count=_SCAN_BATCH))
+            cursor, keys = self._call(partial(scan_server, cursor=cursor, prefix=prefix))
             if keys:
                 yield keys
             if cursor == 0:
@@ -186,6 +183,21 @@ def _options(timeout: float) -> dict[str, Any]:
     return {"socket_timeout": timeout, "socket_connect_timeout": timeout, "retry": Retry(NoBackoff(), 1), "protocol": 2}
 
 
+def _mget(client: Any, keys: Sequence[bytes]) -> list[bytes | None]:
+    values: list[bytes | None] = client.execute_command("MGET", *keys)
+    return values
+
+
+def _unlink(client: Any, keys: Sequence[bytes]) -> int:
+    return int(client.unlink(*keys))
+
+
+def scan_server(client: Any, cursor: int, prefix: bytes) -> tuple[int, list[bytes]]:
+    """One step of a scan of one server."""
+    after, keys = client.scan(cursor, match=prefix + b"*", count=_SCAN_BATCH)
+    return after, keys
+
+
 def run_scripts(client: Any, calls: Sequence[Sequence[Any]]) -> int:
     """Run script calls in one pipeline of a server's or a cluster's client: the sum of their answers."""
     answers = _pipeline(client, calls)
@@ -197,7 +209,7 @@ def run_scripts(client: Any, calls: Sequence[Sequence[Any]]) -> int:
     for answer in answers:
         if isinstance(answer, Exception):
             raise answer
-    return sum(answers)
+    return sum(int(answer) for answer in answers)
 
 
 def _pipeline(client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:

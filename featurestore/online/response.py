@@ -51,7 +51,7 @@ class OnlineResponse:
         return {name: list(column.values) for name, column in self.columns.items()}
 
     def to_json_columns(self) -> dict[str, list[Any]]:
-        """The values of each feature in what JSON has: decimals as text, bytes as base64; ``orjson`` takes the rest as it is."""
+        """The values of each feature in what JSON has: decimals as text, bytes as base64; ``orjson`` takes the rest."""
         return {
             name: list(map(convert, column.values)) if (convert := _json_of(column.field.type)) else list(column.values)
             for name, column in self.columns.items()
@@ -97,7 +97,8 @@ def _json_of(data_type: t.DataType) -> Callable[[Any], Any] | None:
         case t.Decimal():
             return _decimal
         case t.List(inner):
-            return _nullable(lambda values, one=_json_of(inner): [one(v) for v in values]) if _json_of(inner) else None
+            one = _json_of(inner)
+            return None if one is None else _nullable(lambda values: [one(v) for v in values])
         case t.Struct():
             members = [(name, _json_of(inner)) for name, inner in data_type.fields]
             if not any(one for _, one in members):

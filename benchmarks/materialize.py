@@ -1,0 +1,267 @@
+"""Materializing 2,000,000 rows x 10 features into 100,000 keys: ours against Feast, into the same Valkey server.
+
+    python benchmarks/materialize.py [--rows 2000000] [--keys 100000] [--rounds 3]
+
+Both start at Parquet files on the local disk (ours in its lake, Feast's its FileSource, the same rows) and end with the newest
+row of every key in the server, flushed before each run. Seconds are of the call alone, without imports, the median of the
+rounds, by the wall and of the CPU (the server's not counted); memory is the peak of the whole process tree, imports included,
+without the server. Before anything is compared, a sample of keys is read back through each one's own API and held to a plain
+computation. Feast is installed into an environment of its own, ``benchmarks/.peers/feast``. One JSON row a measurement goes to
+standard output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import venv
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+FEATURES = [f"f{number}" for number in range(10)]
+START = datetime(2024, 1, 1, tzinfo=UTC)
+SPAN = timedelta(days=90)
+SAMPLE = 200
+FEAST = "feast[redis]==0.67.0"
+ROOT = Path(__file__).resolve().parent
+
+FEAST_SIDE = """
+import json, sys, time
+from datetime import datetime, timedelta, timezone
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig, ValueType
+from feast.types import Float64
+
+task = json.loads(sys.argv[1])
+config = RepoConfig(
+    project="bench",
+    provider="local",
+    registry=task["folder"] + "/feast_registry.db",
+    online_store={"type": "redis", "connection_string": "127.0.0.1:%d" % task["port"]},
+    offline_store={"type": "file"},
+    entity_key_serialization_version=3,
+)
+store = FeatureStore(config=config)
+user = Entity(name="user", join_keys=["user"], value_type=ValueType.INT64)
+source = FileSource(path=task["parquet"], timestamp_field="at")
+view = FeatureView(
+    name="view",
+    entities=[user],
+    ttl=timedelta(0),
+    source=source,
+    schema=[Field(name=f, dtype=Float64) for f in task["features"]],
+)
+store.apply([user, view])
+started, cpu = time.perf_counter(), time.process_time()
+store.materialize(datetime.fromisoformat(task["start"]), datetime.fromisoformat(task["end"]))
+seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+answer = store.get_online_features(
+    features=["view:" + f for f in task["features"]], entity_rows=[{"user": k} for k in task["sample"]]
+).to_dict()
+print("RESULT " + json.dumps({"seconds": seconds, "cpu": cpu, "answer": {f: answer[f] for f in task["features"]}}))
+"""
+
+
+def ours(task: dict[str, Any]) -> dict[str, Any]:
+    """One run of ours: the lake is there, the server is empty."""
+    from featurestore.materialize import materialize
+    from featurestore.online import get_online_features
+
+    project = open_project(task)
+    started, cpu = time.perf_counter(), time.process_time()
+    materialize(project, full=True)
+    seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
+    answer = get_online_features(project, "view", {"user": task["sample"]}).to_dict()
+    project.close()
+    return {"seconds": seconds, "cpu": cpu, "answer": answer}
+
+
+def open_project(task: dict[str, Any]) -> Any:
+    """A project without a folder of definitions: the view is the source's rows as they are."""
+    from featurestore import Entity, EventSource, FeatureStore, FeatureView
+    from featurestore import types as t
+    from featurestore.config import Config, LakeConfig, OnlineConfig
+    from featurestore.registry.definitions import Definitions
+
+    user = Entity("user", join_keys={"user": t.Int64})
+    source = EventSource("rows", event_time="at")
+    view = FeatureView("view", entities=[user], source=source, features=FEATURES)
+    defined = Definitions({"user": user}, {"rows": source}, {"view": view})
+
+    class Bench(FeatureStore):
+        definitions = defined  # type: ignore[assignment]
+
+    root = Path(task["folder"])
+    online = OnlineConfig(url=f"redis://127.0.0.1:{task['port']}/0")
+    store = Bench(config=Config("bench", root, lake=LakeConfig(str(root / "lake")), online=online))
+    (root / ".featurestore").mkdir(exist_ok=True)
+    store.catalog.apply(defined, author="bench")
+    return store
+
+
+def make_data(folder: Path, rows: int, keys: int) -> Any:
+    """The rows, as one Parquet file for Feast and in our lake; in order of event time, as batches arrive."""
+    import numpy as np
+    import polars as pl
+
+    random = np.random.default_rng(7)
+    micros = np.sort(random.integers(0, int(SPAN.total_seconds() * 1e6), rows))
+    frame = pl.DataFrame(
+        {"user": random.integers(0, keys, rows), "at": micros, **{f: random.normal(size=rows) for f in FEATURES}}
+    )
+    instant = (pl.lit(START).cast(pl.Datetime("us", "UTC")) + pl.duration(microseconds=pl.col("at"))).alias("at")
+    frame = frame.with_columns(instant)
+    frame.write_parquet(folder / "rows.parquet")
+    return frame
+
+
+def land(task: dict[str, Any], frame: Any) -> None:
+    """The rows in our lake, stamped as an ingestion stamps them."""
+    import polars as pl
+
+    from featurestore.time import ARRIVAL_TIME, BATCH, SEQUENCE
+
+    project = open_project(task)
+    stamped = frame.with_columns(
+        pl.col("at").alias(ARRIVAL_TIME), pl.int_range(frame.height).alias(SEQUENCE), pl.lit("bench").alias(BATCH)
+    )
+    project.lake.table("events", "rows").append(stamped.to_arrow(), sort_by=("at",))
+    project.catalog.freeze_source_schema("rows", frame.to_arrow().schema)
+    project.close()
+
+
+def newest(frame: Any, sample: list[int]) -> dict[str, list[float]]:
+    """What both have to answer, by plain means."""
+    last: dict[int, Any] = {}
+    wanted = set(sample)
+    for row in frame.filter(frame["user"].is_in(sorted(wanted))).iter_rows(named=True):
+        if row["user"] not in last or row["at"] >= last[row["user"]]["at"]:
+            last[row["user"]] = row
+    return {f: [last[key][f] for key in sample] for f in FEATURES}
+
+
+def measured(command: list[str]) -> tuple[dict[str, Any], float]:
+    """The result that a process prints, and the peak memory of its process tree in MiB."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT.parent)})
+    peak = [0.0]
+    watcher = threading.Thread(target=_watch, args=(process.pid, peak))
+    watcher.start()
+    output, _ = process.communicate()
+    watcher.join()
+    if process.returncode:
+        raise SystemExit(f"{command[:2]} ended with status {process.returncode}")
+    (line,) = [line for line in output.splitlines() if line.startswith("RESULT ")]
+    return json.loads(line[7:]), peak[0]
+
+
+def _watch(pid: int, peak: list[float]) -> None:
+    import psutil
+
+    while True:
+        try:
+            process = psutil.Process(pid)
+            tree = [process, *process.children(recursive=True)]
+            total = sum(p.memory_info().rss for p in tree if p.is_running()) / 2**20
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return
+        except psutil.NoSuchProcess:
+            return
+        peak[0] = max(peak[0], total)
+        time.sleep(0.02)
+
+
+def feast_python() -> str:
+    """The interpreter of Feast's own environment, made if need be."""
+    folder = ROOT / ".peers" / "feast"
+    python = folder / "bin" / "python"
+    if not python.exists():
+        venv.create(folder, with_pip=True)
+    if subprocess.run([python, "-c", "import feast, redis"], capture_output=True, check=False).returncode:
+        subprocess.run([python, "-m", "pip", "install", "--quiet", FEAST], check=True)
+    return str(python)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=2_000_000)
+    parser.add_argument("--keys", type=int, default=100_000)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--without-feast", action="store_true")
+    parser.add_argument("--task", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.task:
+        print("RESULT " + json.dumps(ours(json.loads(arguments.task))))
+        return
+
+    sys.path.insert(0, str(ROOT.parent))
+    import redis
+
+    from tests.servers.valkey import valkey_server
+
+    with tempfile.TemporaryDirectory() as name, valkey_server(Path(name) / "valkey") as server:
+        folder = Path(name)
+        frame = make_data(folder, arguments.rows, arguments.keys)
+        sample = frame["user"].unique().sort().gather_every(max(1, arguments.keys // SAMPLE)).to_list()
+        expected = newest(frame, sample)
+        task = {
+            "folder": name,
+            "port": server.port,
+            "parquet": str(folder / "rows.parquet"),
+            "features": FEATURES,
+            "sample": sample,
+            "start": START.isoformat(),
+            "end": (START + SPAN + timedelta(days=1)).isoformat(),
+        }
+        land(task, frame)
+        del frame
+        sides = {"ours": [sys.executable, __file__, "--task", json.dumps(task)]}
+        if not arguments.without_feast:
+            sides["feast"] = [feast_python(), "-c", FEAST_SIDE, json.dumps(task)]
+        taken: dict[str, dict[str, list[float]]] = {what: {side: [] for side in sides} for what in ("seconds", "cpu")}
+        memory = dict.fromkeys(sides, 0.0)
+        for _ in range(arguments.rounds):
+            for side, command in sides.items():
+                with redis.Redis(port=server.port) as client:
+                    client.flushall()
+                result, peak = measured(command)
+                assert result["answer"] == expected, f"{side} answers otherwise than the rows say"
+                for what, sofar in taken.items():
+                    sofar[side].append(result[what])
+                memory[side] = max(memory[side], peak)
+        report(taken, memory, arguments)
+
+
+def report(taken: dict[str, dict[str, list[float]]], memory: dict[str, float], arguments: argparse.Namespace) -> None:
+    """Print the rows: wall seconds, CPU seconds, peak memory."""
+    work = f"materialize {arguments.rows} rows x {len(FEATURES)} features into {arguments.keys} keys"
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    fixed = {"memory": round(memory["ours"]), "machine": machine, "date": datetime.now(UTC).date().isoformat()}
+    figures = [
+        ("wall seconds", {side: statistics.median(rounds) for side, rounds in taken["seconds"].items()}, 20.0),
+        ("CPU seconds", {side: statistics.median(rounds) for side, rounds in taken["cpu"].items()}, 20.0),
+        ("peak MiB of the process tree", memory, 2.0),
+    ]
+    for unit, sides, goal in figures:
+        row: dict[str, Any] = {"work": f"{work}, {unit}", "ours": round(sides["ours"], 3)}
+        if "feast" in sides:
+            ratio = sides["feast"] / sides["ours"]
+            row |= {
+                "against": FEAST,
+                "theirs": round(sides["feast"], 3),
+                "ratio": round(ratio, 2),
+                "goal": goal,
+                "reached": ratio >= goal,
+            }
+        print(json.dumps(row | fixed))
+
+
+if __name__ == "__main__":
+    main()
