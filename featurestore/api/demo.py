@@ -175,7 +175,7 @@ def _materialize(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, l
 
 
 ENTITY: Final = {"tailnum": "N14228", "origin": "EWR", "dest": "ORD", "carrier": "UA"}
-REQUEST: Final = {"scheduled_departure": "2014-01-01T02:00:00+00:00"}
+REQUEST: Final = {"scheduled_departure": "2014-01-01T12:00:00+00:00"}
 
 
 def _look_up(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[str]]:

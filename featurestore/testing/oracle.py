@@ -100,7 +100,8 @@ def aggregate(definition: Definition, rows: Sequence[Row], key: Any, instant: in
     if definition.function in ("decayed_sum", "decayed_count"):
         end = window_edges(definition, instant)[1]
         return math.fsum(
-            (1.0 if definition.function == "decayed_count" else float(value)) * 2.0 ** (-(end - row["event_time"]) / definition.half_life)
+            (1.0 if definition.function == "decayed_count" else float(value))
+            * 2.0 ** (-(end - row["event_time"]) / definition.half_life)
             for row, value in values
         )
     return _apply(definition, [value for _, value in values])
@@ -234,7 +235,14 @@ def _quantile(values: list[Any], q: float) -> float:
 
 
 def as_of(
-    rows: Sequence[Row], key: Any, instant: int, feature: str, *, ttl: int | None = None, as_known: bool = False, last_non_null: bool = False
+    rows: Sequence[Row],
+    key: Any,
+    instant: int,
+    feature: str,
+    *,
+    ttl: int | None = None,
+    as_known: bool = False,
+    last_non_null: bool = False,
 ) -> tuple[Any, str]:
     """The as-of look-up of one feature: its value and its status."""
     seen = [

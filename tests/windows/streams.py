@@ -98,7 +98,9 @@ def rows(draw: st.DrawFn, size: int = 14) -> list[dict[str, Any]]:
 windows = st.one_of(
     st.just(Window("lifetime")),
     st.integers(1, 9).map(lambda w: Window("sliding", w * SECOND)),
-    st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 3])).map(lambda p: Window("sawtooth", p[0] * p[1] * SECOND, p[1] * SECOND)),
+    st.tuples(st.integers(1, 4), st.sampled_from([1, 2, 3])).map(
+        lambda p: Window("sawtooth", p[0] * p[1] * SECOND, p[1] * SECOND)
+    ),
     st.sampled_from([1, 2, 3, 5]).map(lambda w: Window("tumbling", w * SECOND)),
 )
 
@@ -136,7 +138,10 @@ class Case:
 
     @property
     def names(self) -> list[str]:
-        return [feature_name(self.aggregation, window, d.category) for d, window in zip(self.definitions, self._windows, strict=True)]
+        return [
+            feature_name(self.aggregation, window, d.category)
+            for d, window in zip(self.definitions, self._windows, strict=True)
+        ]
 
     @property
     def _windows(self) -> list[Window]:
@@ -205,7 +210,9 @@ def labels_of(stream: list[dict[str, Any]]) -> list[tuple[int, int]]:
     """Every key at instants where something changes, exactly there and beside; and a key without events."""
     moments = {row["event_time"] for row in stream} | {row["arrival_time"] for row in stream} | {STARTS[0]}
     steps = (0, 1, SECOND - 1, 3 * SECOND)
-    spread = sorted({moment + steps[i % 4] for i, moment in enumerate(sorted(moments))} | {max(moments), max(moments) + 4 * SECOND})
+    spread = sorted(
+        {moment + steps[i % 4] for i, moment in enumerate(sorted(moments))} | {max(moments), max(moments) + 4 * SECOND}
+    )
     return [(key, moment) for key in range(KEYS + 1) for moment in spread]
 
 
@@ -215,7 +222,9 @@ def frame(stream: list[dict[str, Any]]) -> pl.DataFrame:
 
 
 def view_of(cases: list[Case], derived: dict[str, pl.Expr] | None = None) -> FeatureView:
-    return FeatureView("things", entities=[ENTITY], source="events", aggregations=[c.aggregation for c in cases], derived=derived)
+    return FeatureView(
+        "things", entities=[ENTITY], source="events", aggregations=[c.aggregation for c in cases], derived=derived
+    )
 
 
 def by_kernels(
@@ -233,10 +242,10 @@ def by_kernels(
     )
 
 
-def by_oracle(cases: list[Case], stream: list[dict[str, Any]], labels: list[tuple[int, int]], *, as_known: bool) -> dict[str, list[Any]]:
-    as_floats = [
-        {**row, "small": None if row["small"] is None else float(np.float32(row["small"]))} for row in stream
-    ]
+def by_oracle(
+    cases: list[Case], stream: list[dict[str, Any]], labels: list[tuple[int, int]], *, as_known: bool
+) -> dict[str, list[Any]]:
+    as_floats = [{**row, "small": None if row["small"] is None else float(np.float32(row["small"]))} for row in stream]
     return {
         name: [aggregate(definition, as_floats, key, moment, as_known=as_known) for key, moment in labels]
         for case in cases

@@ -36,7 +36,9 @@ def overflows(expected: Any, cases: Any) -> bool:
     for case in cases:
         for name, definition in zip(case.names, case.definitions, strict=True):
             limits = (0, 2**64) if definition.column == "u" else (-(2**63), 2**63)
-            if definition.function == "sum" and any(isinstance(v, int) and not limits[0] <= v < limits[1] for v in expected[name]):
+            if definition.function == "sum" and any(
+                isinstance(v, int) and not limits[0] <= v < limits[1] for v in expected[name]
+            ):
                 return True
     return False
 

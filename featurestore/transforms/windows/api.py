@@ -183,7 +183,9 @@ def _mask(view: FeatureView, events: pl.DataFrame, feature: WindowFeature, order
             chosen = events.select(pl.all_horizontal(conditions).fill_null(False)).to_series()
         except PolarsError as error:
             raise TransformError(
-                view.name, f"feature {feature.name!r}: where= failed: {error}", hint="where= is row-wise and gives true or false"
+                view.name,
+                f"feature {feature.name!r}: where= failed: {error}",
+                hint="where= is row-wise and gives true or false",
             ) from error
         mask = chosen.to_numpy()
         mask = np.repeat(mask, events.height) if mask.size == 1 else mask

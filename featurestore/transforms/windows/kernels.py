@@ -221,8 +221,10 @@ def _ends(values: Values, ranges: Ranges, parameters: Mapping[str, Any], *, last
     total = values.count(ranges)
     lengths = xp.minimum(total, parameters["n"])
     starts = prefix(xp, lengths)
-    query = xp.repeat(xp.arange(lengths.size), lengths) if xp.__name__ == "numpy" else (
-        xp.searchsorted(starts, xp.arange(int(starts[-1])), side="right") - 1
+    query = (
+        xp.repeat(xp.arange(lengths.size), lengths)
+        if xp.__name__ == "numpy"
+        else (xp.searchsorted(starts, xp.arange(int(starts[-1])), side="right") - 1)
     )
     step = xp.arange(int(starts[-1])) - starts[query]
     if last:

@@ -170,8 +170,10 @@ def buckets(event_keys: Any, label_keys: Any, keys: int, size: int) -> Iterator[
     wanted = np.bincount(number[label_keys], minlength=int(number[-1]) + 1 if keys else 0) if label_keys.size else []
     small = np.uint16 if keys == 0 or number[-1] < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
     events, labels = (np.argsort(number[ids].astype(small), kind="stable") for ids in (event_keys, label_keys))
-    event_ends, label_ends = (np.searchsorted(number[ids[rows]], np.arange(len(wanted)), side="right")
-                              for ids, rows in ((event_keys, events), (label_keys, labels)))
+    event_ends, label_ends = (
+        np.searchsorted(number[ids[rows]], np.arange(len(wanted)), side="right")
+        for ids, rows in ((event_keys, events), (label_keys, labels))
+    )
     for i in range(len(wanted)):
         if wanted[i]:
             yield Bucket(

@@ -167,9 +167,7 @@ def _check_options(fault: _Fault, function: Function, aggregation: Aggregation, 
             fault(f"where= gives {kind}, not true or false", "write a comparison such as pl.col('amount') > 0")
 
 
-def _check_parameters(
-    fault: _Fault, function: Function, aggregation: Aggregation, column: DataType | None
-) -> dict[str, Any]:
+def _check_parameters(fault: _Fault, function: Function, aggregation: Aggregation, column: DataType | None) -> dict[str, Any]:
     try:
         given = parameters(aggregation)
     except DefinitionError as error:

@@ -24,9 +24,7 @@ class Values:
         skip_nan: take NaN for null.
     """
 
-    def __init__(
-        self, layout: Layout, events: Array, mask: Array | None, operand: Operand | None, *, skip_nan: bool
-    ) -> None:
+    def __init__(self, layout: Layout, events: Array, mask: Array | None, operand: Operand | None, *, skip_nan: bool) -> None:
         import numpy as np
 
         self.xp, self.layout = layout.xp, layout

@@ -92,7 +92,9 @@ class ValueLevels:
             for part in self._chunks(xp.minimum((size // threshold)[pending], self.distinct)):
                 chunk = pending[part]
                 bound = threshold[chunk]
-                query, value, frequency = self._frequent(low[chunk], high[chunk], bound, None if limit is None else limit[chunk])
+                query, value, frequency = self._frequent(
+                    low[chunk], high[chunk], bound, None if limit is None else limit[chunk]
+                )
                 done = (xp.bincount(query, minlength=chunk.size) >= n) | (bound == 1)
                 kept = done[query]
                 found.append(_first(xp, chunk[query[kept]], value[kept], frequency[kept], n))
