@@ -7,7 +7,8 @@ carries data (the result of a validation, the file and row of a bad input). ``co
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -128,6 +129,21 @@ def _response(error: FeatureStoreError, status: int) -> Response:
     if status == 503:
         headers.setdefault("Retry-After", RETRY_AFTER_SECONDS)
     return Response(orjson.dumps(error_body(error), default=str), status, headers, "application/json")
+
+
+@contextmanager
+def definitions_hold() -> Iterator[None]:
+    """Where the caller brings data or expectations, what does not go with the definitions is the caller's to mend.
+
+    Elsewhere such an error means that the project itself is not in order.
+
+    Raises:
+        HttpError: 422, with the code and the text of the :class:`~featurestore.errors.DefinitionError`.
+    """
+    try:
+        yield
+    except DefinitionError as error:
+        raise HttpError(422, error.code, error.message, hint=error.hint) from error
 
 
 def install_error_handlers(app: FastAPI) -> None:

@@ -52,7 +52,7 @@ def check_query(query: str, tables: Collection[str]) -> str:
 
 
 _TABLE_MAKERS: Final = frozenset(
-    [
+    {
         "getenv",
         "glob",
         "parquet_file_metadata",
@@ -71,7 +71,7 @@ _TABLE_MAKERS: Final = frozenset(
         "read_parquet",
         "read_text",
         "sniff_csv",
-    ]
+    }
 )
 """Functions that read beyond the lake wherever they stand. In ``from`` no function passes at all."""
 

@@ -94,6 +94,8 @@ def decode_json(body: bytes, decoder: msgspec.json.Decoder[_T]) -> _T:
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         found = "the body is empty" if not body.strip() else f"the body is not JSON: {error}"
         raise HttpError(400, "invalid_json", found, hint="send one JSON object, encoded as UTF-8") from None
+    except RecursionError:
+        raise HttpError(400, "invalid_json", "the body is nested too deeply", hint="send flat columns or rows") from None
 
 
 def check_entity_count(columns: dict[str, Any] | list[Any], limit: int) -> int:

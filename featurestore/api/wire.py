@@ -33,7 +33,9 @@ from featurestore.errors import DataTypeError
 from featurestore.registry.types import FLOATS, Bytes, DataType, Date, Decimal, List, Struct, Timestamp, Vector
 
 Convert = Callable[[Any], Any]
-_OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_OPTIONS: Final = orjson.OPT_UTC_Z | orjson.OPT_NAIVE_UTC | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS
+_FEW: Final = 16
+"""Up to here Python looks through values quicker than numpy converts them."""
 _NOT_FINITE: Final = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -77,8 +79,11 @@ def encode_column(values: Sequence[Any], data_type: DataType) -> Sequence[Any]:
 
 
 def _encode_floats(values: Sequence[Any]) -> Sequence[Any]:
-    array = np.asarray(values, dtype=np.float64)
-    if np.isfinite(array).all():
+    if len(values) < _FEW:
+        finite = all(value is None or math.isfinite(value) for value in values)
+    else:
+        finite = bool(np.isfinite(np.asarray(values, dtype=np.float64)).all())
+    if finite:
         return values
     return [None if value is None else _encode_float(value) for value in values]
 

@@ -273,7 +273,7 @@ class _PartWriter:
         with self._path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = self._path.stat().st_size
-        self._storage.put(key, self._path.read_bytes())
+        self._storage.put(key, self._path)
         self._shards.append(Shard(self._part, key, self._rows, size, digest))
         self._path.unlink()
         self._writer, self._rows = None, 0

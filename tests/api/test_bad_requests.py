@@ -109,6 +109,14 @@ CASES = [
     ("GET", "/v1/registry/runs?limit=0", {}, 422, "invalid_parameter", "limit"),
     ("GET", "/v1/validation/absent", {}, 404, "not_found", "absent"),
     ("POST", "/v1/validation/absent", {}, 404, "not_found", "absent"),
+    (
+        "POST",
+        "/v1/ingest/readings",
+        raw(b"place,measured_at\nA,2026-03-01T00:00:00Z\n", "text/csv"),
+        422,
+        "invalid_definition",
+        "bikes",
+    ),
     ("POST", "/v1/validation/readings", raw(b"expectations", "text/plain"), 415, "unsupported_media_type", "application/json"),
 ]
 

@@ -185,6 +185,13 @@ def test_validation_answers_with_the_result_whether_or_not_it_is_a_success(servi
     assert all("result" in run for run in runs)
 
 
+def test_an_expectation_about_a_column_that_does_not_exist_fails_and_names_it(service):
+    suite = {"expectations": [{"type": "expect_column_values_to_not_be_null", "kwargs": {"column": "wheels"}}]}
+    answer = service.post("/v1/validation/readings", json=suite)
+    assert (answer.status_code, answer.json()["success"]) == (200, False), answer.text
+    assert "wheels" in answer.text
+
+
 def test_the_registry_is_browsed(service):
     assert [view["name"] for view in service.get("/v1/registry/views").json()["views"]] == ["station_state", "trip"]
     one = service.get("/v1/registry/services/trip_model").json()

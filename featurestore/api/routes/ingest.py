@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -10,7 +11,7 @@ from fastapi import APIRouter, Depends, Header, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from featurestore.api.errors import HttpError
+from featurestore.api.errors import HttpError, definitions_hold
 from featurestore.api.idempotency import claim
 from featurestore.api.schemas import upload_body
 from featurestore.api.service import Service, service_of
@@ -56,10 +57,8 @@ async def ingest(
 def _ingest(service: Service, source: str, upload: Upload, format: str | None, key: str | None) -> dict[str, Any]:
     files = [str(path) for path in upload.files]
     ingest = partial(service.store.ingest, source, files[0] if len(files) == 1 else files, format=format, idempotency_key=key)
-    if key is None:
+    once = nullcontext() if key is None else claim(service.store.catalog, f"{source}/{key}", upload.digest)
+    with once, definitions_hold():
         report = ingest()
-    else:
-        with claim(service.store.catalog, f"{source}/{key}", upload.digest):
-            report = ingest()
     service.metrics.count_ingest(report)
     return report.to_dict()

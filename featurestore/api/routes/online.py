@@ -108,9 +108,13 @@ def _decoded(given: Columns | Rows, types: Mapping[str, DataType]) -> Columns:
 
 
 def _count_statuses(response: OnlineResponse) -> Mapping[str, int]:
+    """How many values have each status; the features of one row share a list, which is counted once."""
+    shared = Counter(id(column.statuses) for column in response.columns.values())
+    lists = {id(column.statuses): column.statuses for column in response.columns.values()}
     total: Counter[str] = Counter()
-    for column in response.columns.values():
-        total.update(column.statuses)
+    for key, statuses in lists.items():
+        for status, count in Counter(statuses).items():
+            total[status] += count * shared[key]
     return total
 
 

@@ -12,7 +12,7 @@ from fastapi import APIRouter, Depends, Header
 from starlette.requests import Request
 from starlette.responses import Response
 
-from featurestore.api.errors import HttpError
+from featurestore.api.errors import HttpError, definitions_hold
 from featurestore.api.limits import ARROW_STREAM, JSON, content_type, decode_json, read_body
 from featurestore.api.rows import typed_rows
 from featurestore.api.schemas import PushRequest, json_body
@@ -52,7 +52,8 @@ async def push(
 
 def _push(service: Service, source: str, given: PushRequest | pa.Table, idempotency_key: str | None) -> Any:
     rows = given if isinstance(given, pa.Table) else typed_rows(service.store, source, given.table())
-    report = service.store.push(source, rows, idempotency_key=idempotency_key)
+    with definitions_hold():
+        report = service.store.push(source, rows, idempotency_key=idempotency_key)
     service.metrics.count_ingest(report.ingest)
     return report.to_dict()
 

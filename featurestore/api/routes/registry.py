@@ -47,7 +47,7 @@ def revision(number: int, service: Service = _WHO) -> Response:
 
 @router.get("/lineage", summary="From source columns to services", response_class=Response)
 def lineage(
-    node: str | None = Query(None, examples=["view:station_state"]),
+    node: str | None = Query(None, examples=["service:trip_model"]),
     direction: Literal["upstream", "downstream"] = "upstream",
     service: Service = _WHO,
 ) -> Response:

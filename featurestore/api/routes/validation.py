@@ -11,6 +11,7 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
+from featurestore.api.errors import definitions_hold
 from featurestore.api.limits import JSON, content_type, decode_json, read_body
 from featurestore.api.schemas import ValidationRequest, json_body
 from featurestore.api.service import Service, service_of
@@ -47,7 +48,8 @@ async def evaluate(name: str, request: Request, service: Service = _WHO) -> Resp
     if body:
         content_type(request.scope, [JSON])
         expectations = decode_json(body, _DECODER).expectations
-    report = await anyio.to_thread.run_sync(partial(store.validate, name, expectations=expectations))
+    with definitions_hold():
+        report = await anyio.to_thread.run_sync(partial(store.validate, name, expectations=expectations))
     return json_answer(report.to_json_dict())
 
 
