@@ -77,7 +77,7 @@ class Split:
     def _by_time(self) -> pl.Expr:
         # Compared as integers: a literal datetime would be read in the session's zone by some engines.
         time = pl.col(EVENT_TIMESTAMP).cast(pl.Datetime("us", "UTC")).cast(pl.Int64)
-        part: Any = pl.lit(None, dtype=pl.String)
+        part = pl.lit(None, dtype=pl.String)
         starts = [start for _, start, _ in self.ranges if start is not None]
         for name, start, end in self.ranges:
             inside = pl.lit(value=True)
@@ -94,7 +94,7 @@ class Split:
         if missing:
             raise TrainingSetError(f"the split is by {missing}, which the labels lack", hint=f"there is: {frame.columns}")
         point = _unit_interval(frame.select(self.by), self.seed)
-        part: Any = pl.lit(None, dtype=pl.String)
+        part = pl.lit(None, dtype=pl.String)
         low = 0.0
         for name, share in self.shares:
             high = low + share

@@ -13,7 +13,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 from featurestore.training.batches import BatchReader, to_numpy
 
 
-class TorchTrainingSet(IterableDataset[dict[str, Any]]):
+class TorchTrainingSet(IterableDataset[dict[str, Any]]):  # type: ignore[misc, unused-ignore]
     """Batches as dictionaries of tensors, for ``DataLoader(dataset, batch_size=None, num_workers=n)``.
 
     Rows are dealt over ranks and over the workers of each, every row to exactly one. Numbers, booleans and vectors become
