@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from featurestore.config import Config
     from featurestore.ingestion.lake import Lake
-    from featurestore.online import OnlineReader, OnlineStore
+    from featurestore.online import OnlineStore
     from featurestore.registry.catalog import Catalog
     from featurestore.registry.definitions import Definitions
     from featurestore.time import Clock
@@ -30,10 +30,6 @@ class Project(Protocol):
     @property
     def online(self) -> OnlineStore:
         """The online store."""
-
-    @property
-    def online_reader(self) -> OnlineReader:
-        """What answers online requests."""
 
     @property
     def definitions(self) -> Definitions:

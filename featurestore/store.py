@@ -96,6 +96,13 @@ class FeatureStore:
 
         return Repository(self.config.resolve(self.config.definitions))
 
+    @cached_property
+    def online_reader(self) -> OnlineReader:
+        """What answers online requests; it keeps the plans that it made."""
+        from featurestore.online import OnlineReader
+
+        return OnlineReader(self)
+
     @property
     def written(self) -> Definitions:
         """The definitions as this repository's files say now, applied or not."""

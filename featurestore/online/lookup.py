@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from featurestore.codec import ORDER_START
 from featurestore.codec.header import BIAS
@@ -15,11 +15,11 @@ from featurestore.online.keys import generation_key
 from featurestore.online.plan import OnlinePlan, RowGroup, ViewRead, make_plan
 from featurestore.online.request import entity_columns, request_columns
 from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, Column, OnlineResponse, Status
+from featurestore.project import Project
 from featurestore.registry import types as t
 from featurestore.time import to_micros
 
 if TYPE_CHECKING:
-    from featurestore.project import Project
     from featurestore.registry.definitions import Definitions
     from featurestore.registry.records import Field
 
@@ -119,8 +119,16 @@ class OnlineReader:
         return plan
 
 
+class ServedProject(Project, Protocol):
+    """A project that keeps one reader for all its requests."""
+
+    @property
+    def online_reader(self) -> OnlineReader:
+        """The reader."""
+
+
 def get_online_features(
-    project: Project, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
+    project: ServedProject, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
 ) -> OnlineResponse:
     """The newest features of each entity as of the project's clock, in one round trip (in a cluster: one a node).
 
@@ -141,7 +149,7 @@ def get_online_features(
 
 
 def aget_online_features(
-    project: Project, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
+    project: ServedProject, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
 ) -> Awaitable[OnlineResponse]:
     """As :func:`get_online_features`; requests that run at the same time share one connection to the store."""
     return project.online_reader.aread(features, entities, request=request, full_feature_names=full_feature_names)

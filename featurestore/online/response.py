@@ -51,7 +51,7 @@ class OnlineResponse:
         return {name: list(column.values) for name, column in self.columns.items()}
 
     def to_json_columns(self) -> dict[str, list[Any]]:
-        """The values of each feature in what JSON has: decimals as text, bytes as base64; the rest ``orjson`` takes as it is."""
+        """The values of each feature in what JSON has: decimals as text, bytes as base64; ``orjson`` takes the rest."""
         return {
             name: list(map(convert, column.values)) if (convert := _json_of(column.field.type)) else list(column.values)
             for name, column in self.columns.items()

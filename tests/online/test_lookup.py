@@ -141,8 +141,8 @@ def test_composite_keys_of_every_kind_are_found(project: SmallProject) -> None:
     frame = pl.DataFrame(
         [{**key, "amount": i, "at": minutes(0), "arrival": None, "sequence": i} for i, key in enumerate(keys)],
         schema={
-            **{"s": pl.String, "n": pl.Int64, "b": pl.Boolean, "raw": pl.Binary, "d": pl.Date, "at2": SCHEMA["at"]},
-            **{"amount": pl.Int64, "at": SCHEMA["at"], "arrival": SCHEMA["at"], "sequence": pl.Int64},
+            "s": pl.String, "n": pl.Int64, "b": pl.Boolean, "raw": pl.Binary, "d": pl.Date, "at2": SCHEMA["at"],
+            "amount": pl.Int64, "at": SCHEMA["at"], "arrival": SCHEMA["at"], "sequence": pl.Int64,
         },
     )  # fmt: skip
     project.land(frame)
