@@ -118,7 +118,9 @@ class EmbeddedServer:
         if len(os.fsencode(address)) <= _LONGEST_ADDRESS:
             return str(address)
         name = hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:16]
-        short = Path(os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()) / f"featurestore-{os.getuid()}"
+        roots = filter(None, (os.environ.get("XDG_RUNTIME_DIR"), tempfile.gettempdir(), "/tmp"))  # noqa: S108
+        folders = [Path(root) / f"featurestore-{os.getuid()}" for root in roots]
+        short = next((f for f in folders if len(os.fsencode(f / name)) <= _LONGEST_ADDRESS), folders[-1])
         short.mkdir(mode=0o700, exist_ok=True)
         facts = short.lstat()
         if facts.st_uid != os.getuid() or facts.st_mode & 0o077 or short.is_symlink():

@@ -127,14 +127,14 @@ def _matching(rows: pl.LazyFrame, wanted: pl.DataFrame) -> pl.LazyFrame:
 
 
 def _delete(table: LakeTable, wanted: pl.DataFrame) -> int:
-    rows = [
-        pl.all_horizontal(pl.col(name) == pl.lit(value, wanted.schema[name]) for name, value in row.items())
-        for row in wanted.iter_rows(named=True)
-    ]
     if wanted.width == 1:
         (name,) = wanted.columns
         return table.delete(pl.col(name).is_in(wanted[name].implode()))
-    return table.delete(pl.any_horizontal(rows)) if rows else 0
+    entities = [
+        pl.all_horizontal(pl.col(name) == pl.lit(value, wanted.schema[name]) for name, value in row.items())
+        for row in wanted.iter_rows(named=True)
+    ]
+    return table.delete(pl.any_horizontal(entities)) if entities else 0
 
 
 def _erase_quarantine(table: LakeTable, wanted: pl.DataFrame, removed: Counter[str]) -> None:

@@ -6,7 +6,7 @@ commit's metadata says what the table holds: which version of the view over whic
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.errors import ValidationError
+from featurestore.registry.types import Vector
 from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME
 from featurestore.transforms.views import ComputedView, check_rows, compute_view
 
@@ -21,13 +22,15 @@ if TYPE_CHECKING:
     from featurestore.ingestion.lake_table import LakeTable
     from featurestore.project import Project
     from featurestore.registry.definitions import EventSource, FeatureView
+    from featurestore.registry.records import Field
     from featurestore.validation.results import ValidationReport
 
 VIEW_VERSION: Final = "view_version"
 SOURCE_VERSION: Final = "source_version"
 ARRIVAL_KNOWN: Final = "arrival_known"
 ROW_WISE: Final = "row_wise"
-BATCH_ROWS: Final = 250_000
+_BATCH_VALUES: Final = 16_000_000
+_BATCH_ROWS: Final = (20_000, 1_000_000)
 _HISTORY: Final = 20
 
 
@@ -48,6 +51,13 @@ class TableWork:
     rows: int = 0
     quarantined: int = 0
     validation: dict[str, Any] | None = None
+
+
+def batch_rows(fields: Sequence[Field]) -> int:
+    """How many rows of these features are held at once: about 128 MiB of numbers."""
+    width = 8 + sum(field.type.size if isinstance(field.type, Vector) else 1 for field in fields)
+    low, high = _BATCH_ROWS
+    return max(low, min(high, _BATCH_VALUES // width))
 
 
 def has_table(view: FeatureView) -> bool:
@@ -126,7 +136,7 @@ class _Write:
             yield from rows.to_arrow().cast(schema).to_batches()
 
     def _counted(self) -> Iterator[pl.DataFrame]:
-        for rows in self.computed.frame.collect_batches(chunk_size=BATCH_ROWS):
+        for rows in self.computed.frame.collect_batches(chunk_size=batch_rows(self.computed.features)):
             check_rows(self.view.name, rows)
             self.rows += rows.height
             yield rows

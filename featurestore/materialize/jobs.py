@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import polars as pl
 
 from featurestore.errors import RequestError
-from featurestore.materialize.feature_table import BATCH_ROWS, bring_up, has_table
+from featurestore.materialize.feature_table import batch_rows, bring_up, has_table
 from featurestore.materialize.online_rows import OnlineRows
 from featurestore.materialize.reports import MaterializeReport, ViewReport
 from featurestore.materialize.view_rows import ViewRows, check_online, rows_of
@@ -198,7 +198,7 @@ class _Job:
             frame = frame.filter(time >= self._bounds.start)
         if self._bounds.end is not None:
             frame = frame.filter(time < self._bounds.end)
-        for batch in frame.collect_batches(chunk_size=BATCH_ROWS):
+        for batch in frame.collect_batches(chunk_size=batch_rows(self._rows.fields)):
             self._count += batch.height
             online.add(batch.filter(time <= self._now))
             self._progress(f"materialize {self._view.name}", self._count, total)

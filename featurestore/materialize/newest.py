@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 
 ORDER: Final = (EVENT_TIME, ARRIVAL_TIME, SEQUENCE)
 _ROW: Final = "__row"
+_OLDEST: Final = -(1 << 63)
 
 
 def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
@@ -18,9 +20,22 @@ def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
 
     Only keys and order are sorted and grouped; the features of the winners are gathered once.
     """
-    order = rows.lazy().select(*keys, *ORDER).with_row_index(_ROW).sort(ORDER, nulls_last=False, maintain_order=True)
+    order = rows.lazy().select(*keys, *ORDER).with_row_index(_ROW)
+    if not _is_in_order(rows):
+        order = order.sort(ORDER, nulls_last=False, maintain_order=True)
     winners = order.group_by(*keys).agg(pl.col(_ROW).last()).select(_ROW).collect()
     return rows[winners.to_series()]
+
+
+def _is_in_order(rows: pl.DataFrame) -> bool:
+    """Whether rows lie in ascending order, as the lake's files mostly do: a look that costs a tenth of the sort it saves."""
+    after = np.zeros(max(rows.height - 1, 0), dtype=bool)
+    level = ~after
+    for name in ORDER:
+        values = rows[name].to_physical().fill_null(_OLDEST).to_numpy()
+        after |= level & (values[1:] > values[:-1])
+        level &= values[1:] == values[:-1]
+    return bool((after | level).all())
 
 
 class Newest:

@@ -56,7 +56,7 @@ class PipelinedConnection(asyncio.Protocol):
             future.set_exception(redis_exceptions.ConnectionError("the connection is closed"))
             return future
         self._waiting.append(future)
-        self._transport.write(hiredis.pack_command(cast("tuple[str, ...]", command)))
+        self._transport.write(hiredis.pack_command(cast("Any", command)))
         return future
 
     def close(self) -> None:

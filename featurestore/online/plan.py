@@ -62,6 +62,11 @@ def make_plan(catalog: Catalog, definitions: Definitions, features: Any, *, full
     served: dict[str, ServedVersion | None] = {}
 
     def view_fields(view: FeatureView) -> Sequence[Field]:
+        if view.aggregations:
+            raise RequestError(
+                f"feature view {view.name!r} has aggregations, which are not served online",
+                hint="read it by get_historical_features",
+            )
         served[view.name] = read_serving(catalog, view.name).served
         return _fields_of(catalog, definitions, view, served[view.name])
 
@@ -84,7 +89,7 @@ def _fields_of(catalog: Catalog, definitions: Definitions, view: FeatureView, se
         return served.fields
     schema = catalog.source_schema(view.source)
     declared = [f for f in view.features or () if isinstance(f, Field)]
-    if view.features is not None and len(declared) == len(view.features) and not view.aggregations:
+    if view.features is not None and len(declared) == len(view.features):
         return declared
     if schema is None:
         raise RequestError(

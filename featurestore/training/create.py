@@ -68,7 +68,11 @@ def create_dataset(
     if not name.replace("-", "_").isidentifier():
         raise TrainingSetError(f"training set name {name!r} is not usable", hint="use letters, digits, _ and -")
     rule = make_split(split, by=by, seed=seed, embargo=embargo)
-    options: dict[str, Any] = {"as_known": as_known, "full_feature_names": full_feature_names, "join_key_map": dict(join_key_map or {})}
+    options: dict[str, Any] = {
+        "as_known": as_known,
+        "full_feature_names": full_feature_names,
+        "join_key_map": dict(join_key_map or {}),
+    }
     job = get_historical_features(project, labels, features, engine=engine, versions=None, **options)
     newest = max(versions_of(project.lake.storage, name), default=0)
     if newest:

@@ -235,6 +235,8 @@ def test_a_view_of_windows_is_refused_by_name(small: SmallProject) -> None:
     small.apply(PAYMENTS, FeatureView("windows", entities=[USER], source=PAYMENTS, aggregations=[Aggregation("amount", "sum")]))
     with pytest.raises(OnlineStoreError, match="'windows' has aggregations"):
         materialize(small)
+    with pytest.raises(RequestError, match="'windows' has aggregations"):
+        get_online_features(small, "windows", {"user": ["a"]})
 
 
 CHILD = """

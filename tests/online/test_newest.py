@@ -1,0 +1,44 @@
+"""The newest row of each key, whatever the order and the batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from featurestore.materialize.newest import ORDER, Newest, newest_rows
+from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
+from tests.online.projects import minutes
+
+INSTANT = pl.Datetime("us", "UTC")
+SCHEMA = {"k": pl.Int64, EVENT_TIME: INSTANT, ARRIVAL_TIME: INSTANT, SEQUENCE: pl.Int64}
+TIMES = st.integers(-2, 2).map(minutes)
+ROWS = st.lists(
+    st.tuples(st.integers(0, 3), TIMES, st.none() | TIMES, st.none() | st.integers(-2, 2)), max_size=20, unique=True
+)
+
+
+def naive(rows: Any) -> set[Any]:
+    def order(row: Any) -> Any:
+        return [(part is not None, part) if part is not None else (False, 0) for part in row[1:]]
+
+    found: dict[int, Any] = {}
+    for row in rows:
+        if row[0] not in found or order(row) > order(found[row[0]]):
+            found[row[0]] = row
+    return set(found.values())
+
+
+@given(rows=ROWS, cut=st.integers(1, 7), most=st.integers(1, 6), ordered=st.booleans())
+def test_it_is_the_greatest_of_each_key(rows: Any, cut: int, most: int, ordered: bool) -> None:
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    frame = frame.sort(ORDER, nulls_last=False) if ordered else frame
+    assert set(newest_rows(frame, ["k"]).rows()) == naive(rows)
+    newest = Newest(["k"], most=most)
+    for part in frame.iter_slices(cut):
+        newest.add(part)
+    taken = newest.take()
+    assert set(taken.rows() if taken is not None else []) == naive(rows)
+    assert newest.take() is None
