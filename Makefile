@@ -18,7 +18,7 @@ $(BIN)/python:
 
 $(VENV)/.runtime: requirements.lock pyproject.toml | $(BIN)/python
 	$(PIP) --require-hashes -r requirements.lock
-	$(PIP) --no-deps --no-build-isolation --editable . || $(PIP) --no-deps --editable .
+	$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
@@ -27,7 +27,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@touch $@
 
 demo: $(VENV)/.runtime  ## raw flight logs to a served feature, on real data
-	$(BIN)/featurestore demo
+	$(BIN)/featurestore demo examples/flights
 
 test: $(VENV)/.dev  ## every test, real servers included
 	$(BIN)/python -m pytest -n auto
@@ -44,7 +44,7 @@ format: $(VENV)/.dev  ## mend what the formatter can
 
 lock: $(VENV)/.dev  ## resolve the lock files anew
 	$(PIP) uv
-	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra demo --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra demo --extra build --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
 
 clean:  ## forget the environment and the demo's data
