@@ -27,7 +27,7 @@ $(VENV)/.dev: requirements-dev.lock pyproject.toml | $(BIN)/python
 	@touch $@
 
 demo: $(VENV)/.runtime  ## raw flight logs to a served feature, on real data
-	$(BIN)/featurestore demo examples/flights
+	$(BIN)/featurestore demo --repo examples/flights
 
 test: $(VENV)/.dev  ## every test, real servers included
 	$(BIN)/python -m pytest -n auto
