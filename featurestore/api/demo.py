@@ -101,8 +101,8 @@ def _apply(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[st
     revision = store.apply(message="the flights example")
     summary.facts["revision"] = revision.number
     changes = str(plan).strip().splitlines()
-    shown = [line for line in changes if not line.startswith(" ")] or changes
-    return "Definitions applied", [f"revision {revision.number}", *shown[:24]]
+    headings = [line for line in changes if line[:1] in "+-~"]
+    return "Definitions applied", [*headings, f"{changes[-1]} This is revision {revision.number}."]
 
 
 def _ingest(store: FeatureStore, files: Path, summary: Summary) -> tuple[str, list[str]]:
@@ -183,10 +183,12 @@ def _look_up(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[
 
     request = {"scheduled_departure": [datetime.fromisoformat(REQUEST["scheduled_departure"])]}
     answer = store.get_online_features("delay_model", [ENTITY], request=request)
-    values = {name: column[0] for name, column in answer.to_dict().items()}
-    summary.facts["in_process"] = {name: _plain(value) for name, value in values.items()}
-    shown = ", ".join(f"{name}={_plain(value)}" for name, value in values.items())
-    return "Looked up in process", [f"{json.dumps(ENTITY)}", shown]
+    values = {name: _plain(column[0]) for name, column in answer.to_dict().items()}
+    statuses = {name: str(column[0]) for name, column in answer.statuses.items()}
+    summary.facts["in_process"] = values
+    summary.facts["statuses"] = statuses
+    lines = [f"{name:<18} {value!s:<20} {statuses[name]}" for name, value in values.items()]
+    return "Looked up in process", [f"{json.dumps(ENTITY)}, as of {store.clock.now():%Y-%m-%d %H:%M} UTC", *lines]
 
 
 def _serve(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[str]]:
