@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.ingestion.text_types import parse_bools, parse_decimals, parse_floats, parse_ints
+from featurestore.registry.types import plain_arrow
 
 if TYPE_CHECKING:
     from featurestore.ingestion.timestamps import TimeReader
@@ -102,10 +103,10 @@ def _cast_arrow(values: pl.Series, target: pa.DataType) -> Cast:
     if values.dtype.is_integer() and p.is_decimal(target):
         decimals = parse_decimals(values.cast(pl.String), target)
         return Cast(decimals, _first(decimals.is_null() & values.is_not_null()))
-    narrows = _floats(plain_arrow(values.head(0).to_arrow()).type) and _floats(target)
+    narrows = _floats(plain_array(values.head(0).to_arrow()).type) and _floats(target)
 
     def attempt(part: pl.Series) -> pl.Series:
-        arrow = plain_arrow(part.to_arrow())
+        arrow = plain_array(part.to_arrow())
         found = pl.from_arrow(pc.cast(arrow, target))
         assert isinstance(found, pl.Series)  # noqa: S101 - narrows polars' union type
         # Arrow checks integers on their way to floats and back, but rounds a double to a narrower float.
@@ -146,24 +147,16 @@ def polars_type(target: pa.DataType) -> pl.DataType:
     return pl.Schema(pa.schema([("x", target)]))["x"]
 
 
-def plain_arrow(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+def plain_array(array: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
     """An array without large, view or dictionary layouts at its top level or below."""
-    plain = plain_type(array.type)
+    plain = plain_arrow(array.type)
     return array if plain == array.type else array.cast(plain)
 
 
-def plain_type(given: pa.DataType) -> pa.DataType:
-    """The same values' type without large, view or dictionary layouts."""
-    if p.is_dictionary(given):
-        return plain_type(given.value_type)
-    if p.is_large_string(given) or p.is_string_view(given):
-        return pa.string()
-    if p.is_large_binary(given) or p.is_binary_view(given) or p.is_fixed_size_binary(given):
-        return pa.binary()
-    if p.is_fixed_size_list(given):
-        return pa.list_(plain_type(given.value_type), given.list_size)
-    if p.is_list(given) or p.is_large_list(given) or p.is_list_view(given) or p.is_large_list_view(given):
-        return pa.list_(plain_type(given.value_type))
-    if p.is_struct(given):
-        return pa.struct([pa.field(f.name, plain_type(f.type)) for f in given])
-    return given
+def in_plain_layout(table: pa.Table) -> pa.Table:
+    """The same values without large, view or dictionary layouts, and without metadata.
+
+    Column by column: Arrow's cast of a list of nulls to its own type breaks its offsets.
+    """
+    fields = [pa.field(field.name, plain_arrow(field.type)) for field in table.schema]
+    return pa.table([plain_array(column) for column in table.columns], schema=pa.schema(fields))

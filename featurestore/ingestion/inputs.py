@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.casts import plain_type
+from featurestore.ingestion.casts import in_plain_layout
 from featurestore.ingestion.decompression import compression_of, open_plain, single_member
 
 if TYPE_CHECKING:
@@ -285,10 +285,9 @@ def _first_odd(values: Sequence[Any]) -> int:
 
 def _hash_table(table: pa.Table, update: Callable[[bytes], None]) -> None:
     """The rows, whatever chunks, layouts and leftovers under nulls they lie in memory with."""
-    plain = pa.schema([pa.field(field.name, plain_type(field.type)) for field in table.schema])
-    table = table.replace_schema_metadata(None).cast(plain)
+    table = in_plain_layout(table)
     sink = _Sink(update)
-    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), plain_with_validity(plain)) as writer:
+    with pa.ipc.new_stream(pa.PythonFile(sink, mode="w"), plain_with_validity(table.schema)) as writer:
         for offset in range(0, table.num_rows, _ROWS):
             part = table.slice(offset, _ROWS).combine_chunks()
             writer.write_table(_without_leftovers(part))

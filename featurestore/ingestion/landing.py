@@ -19,7 +19,7 @@ import pyarrow as pa
 from featurestore.errors import ConflictError, DataTypeError, DefinitionError, IngestionError, ValidationError
 from featurestore.ingestion import quarantine
 from featurestore.ingestion.batches import Batch, Landed, Progress, Target
-from featurestore.ingestion.casts import cast_typed, plain_type
+from featurestore.ingestion.casts import cast_typed, in_plain_layout
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.quarantine import QuarantinedRow, Spool
 from featurestore.ingestion.readers.chunks import Chunk
@@ -389,5 +389,4 @@ def _arrow_batches(frames: Iterable[pl.DataFrame], schema: pa.Schema, failures: 
 
 
 def _plain(frame: pl.DataFrame) -> pa.Table:
-    table = frame.select(pl.exclude(pl.Null)).to_arrow()
-    return table.cast(pa.schema([pa.field(f.name, plain_type(f.type)) for f in table.schema]))
+    return in_plain_layout(frame.select(pl.exclude(pl.Null)).to_arrow())

@@ -16,11 +16,10 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.errors import DataTypeError, IngestionError
-from featurestore.ingestion.casts import plain_type
 from featurestore.ingestion.readers.tables import schema_from_text, schema_to_text
 from featurestore.ingestion.text_types import TextColumn
 from featurestore.ingestion.timestamps import ARROW_INSTANT
-from featurestore.registry.types import from_arrow, to_arrow
+from featurestore.registry.types import from_arrow, plain_arrow, to_arrow
 
 if TYPE_CHECKING:
     from featurestore.ingestion.readers.chunks import Chunk
@@ -107,7 +106,7 @@ def landing_type(values: pl.Series, file: str) -> pa.DataType:
     Raises:
         IngestionError: no type of featurestore holds its values unchanged.
     """
-    arrow = plain_type(values.head(0).to_arrow().type)
+    arrow = plain_arrow(values.head(0).to_arrow().type)
     if p.is_timestamp(arrow):
         return ARROW_INSTANT
     try:
@@ -225,7 +224,7 @@ def _observe(chunks: Iterable[Chunk], settled: AbstractSet[str], file: str, *, a
                 continue
             literal = name in chunk.literal
             has_landing_type = as_landed and not literal and values.dtype != pl.Null
-            arrow = landing_type(values, file) if has_landing_type else plain_type(values.head(0).to_arrow().type)
+            arrow = landing_type(values, file) if has_landing_type else plain_arrow(values.head(0).to_arrow().type)
             try:
                 found.setdefault(name, Inference()).observe(values, arrow, literal=literal, mixed=name in chunk.mixed)
             except TypeError as error:

@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 from featurestore.errors import DataTypeError, RetrievalError, did_you_mean
 from featurestore.features import ResolvedFeatures
 from featurestore.registry.records import Field
-from featurestore.registry.types import Timestamp
+from featurestore.registry.types import Timestamp, plain_arrow
 from featurestore.transforms.casts import cast_exactly
 
 EVENT_TIMESTAMP: Final = "event_timestamp"
@@ -44,7 +44,7 @@ class Labels:
     def arrow_schema(self) -> pa.Schema:
         """Their columns, strings and lists in Arrow's plain layouts."""
         arrow = pl.DataFrame(schema=self.schema).to_arrow().schema
-        return pa.schema([pa.field(field.name, plain(field.type)) for field in arrow])
+        return pa.schema([pa.field(field.name, plain_arrow(field.type)) for field in arrow])
 
     def collect(self) -> pl.DataFrame:
         """All rows."""
@@ -119,21 +119,6 @@ def check_columns(labels: Labels, resolved: ResolvedFeatures) -> None:
                 f"labels have a column {output.name!r} already, the name of a feature of {output.owner!r}",
                 hint="ask with full_feature_names=True, or rename the label column",
             )
-
-
-def plain(arrow: pa.DataType) -> pa.DataType:
-    """The same type in Arrow's plain layout: no large offsets, no views."""
-    if pa.types.is_large_string(arrow) or pa.types.is_string_view(arrow):
-        return pa.string()
-    if pa.types.is_large_binary(arrow) or pa.types.is_binary_view(arrow):
-        return pa.binary()
-    if pa.types.is_large_list(arrow) or pa.types.is_list(arrow):
-        return pa.list_(plain(arrow.value_type))
-    if pa.types.is_fixed_size_list(arrow):
-        return pa.list_(plain(arrow.value_type), arrow.list_size)
-    if pa.types.is_struct(arrow):
-        return pa.struct([pa.field(field.name, plain(field.type), field.nullable) for field in arrow])
-    return arrow
 
 
 def _scan(path: str, storage_options: Mapping[str, str] | None) -> pl.LazyFrame:

@@ -229,3 +229,23 @@ def from_arrow(arrow: pa.DataType, *, column: str = "") -> DataType:
         f"{where}no featurestore type holds Arrow's {arrow} unchanged",
         hint="cast it to one of featurestore.types, such as Timestamp (microseconds) or Int64",
     )
+
+
+def plain_arrow(arrow: pa.DataType) -> pa.DataType:
+    """The simplest Arrow layout of the same values: no large offsets, no views, no dictionaries."""
+    import pyarrow as pa
+
+    p = pa.types
+    if p.is_dictionary(arrow):
+        return plain_arrow(arrow.value_type)
+    if p.is_large_string(arrow) or p.is_string_view(arrow):
+        return pa.string()
+    if p.is_large_binary(arrow) or p.is_binary_view(arrow) or p.is_fixed_size_binary(arrow):
+        return pa.binary()
+    if p.is_fixed_size_list(arrow):
+        return pa.list_(plain_arrow(arrow.value_type), arrow.list_size)
+    if p.is_list(arrow) or p.is_large_list(arrow) or p.is_list_view(arrow) or p.is_large_list_view(arrow):
+        return pa.list_(plain_arrow(arrow.value_type))
+    if p.is_struct(arrow):
+        return pa.struct([pa.field(field.name, plain_arrow(field.type)) for field in arrow])
+    return arrow

@@ -15,12 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.registry.types import plain_arrow
+
 
 class ColumnHash:
     """The running digest of one column; chunks may be cut anywhere."""
 
     def __init__(self, data_type: pa.DataType) -> None:
-        self.type = plain_type(data_type)
+        self.type = plain_arrow(data_type)
         self._own = [hashlib.sha256(), hashlib.sha256(), hashlib.sha256()]  # validity, lengths, bytes
         self._children = [ColumnHash(self.type.field(i).type) for i in range(self.type.num_fields)]
 
@@ -48,24 +50,6 @@ class ColumnHash:
         """The digest of all rows so far."""
         parts = [str(self.type).encode(), *(h.digest() for h in self._own), *(c.digest() for c in self._children)]
         return hashlib.sha256(b"".join(parts)).digest()
-
-
-def plain_type(data_type: pa.DataType) -> pa.DataType:
-    """The simplest Arrow layout of the same values: no views, no large offsets, no dictionaries."""
-    p = pa.types
-    if p.is_dictionary(data_type):
-        return plain_type(data_type.value_type)
-    if p.is_large_string(data_type) or p.is_string_view(data_type):
-        return pa.string()
-    if p.is_large_binary(data_type) or p.is_binary_view(data_type) or p.is_fixed_size_binary(data_type):
-        return pa.binary()
-    if p.is_fixed_size_list(data_type):
-        return pa.list_(pa.field("item", plain_type(data_type.value_type)), data_type.list_size)
-    if p.is_list(data_type) or p.is_large_list(data_type) or p.is_list_view(data_type):
-        return pa.list_(pa.field("item", plain_type(data_type.value_type)))
-    if p.is_struct(data_type):
-        return pa.struct([pa.field(f.name, plain_type(f.type)) for f in data_type])
-    return data_type
 
 
 class TableHash:

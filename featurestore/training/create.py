@@ -17,7 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.errors import TrainingSetError
-from featurestore.training.content_hash import TableHash, content_hash, plain_type
+from featurestore.registry.types import plain_arrow
+from featurestore.training.content_hash import TableHash, content_hash
 from featurestore.training.dataset import TrainingSet, manifest_key, open_dataset, versions_of
 from featurestore.training.manifest import SEMANTICS_VERSION, Manifest, Shard, schema_text
 from featurestore.training.splits import Split, make_split
@@ -203,7 +204,7 @@ def _write_parts(
         whole = Path(scratch) / "result.parquet"
         job.to_parquet(str(whole))
         with pq.ParquetFile(whole) as file:
-            schema = pa.schema([pa.field(f.name, plain_type(f.type)) for f in file.schema_arrow])
+            schema = pa.schema([pa.field(f.name, plain_arrow(f.type)) for f in file.schema_arrow])
             written = _Written(
                 schema,
                 dict.fromkeys(split.parts, 0),

@@ -18,10 +18,10 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.casts import plain_type
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place
 from featurestore.ingestion.text_types import parse_floats
+from featurestore.registry.types import plain_arrow
 
 if TYPE_CHECKING:
     from featurestore.ingestion.inputs import LocalInput
@@ -241,7 +241,7 @@ def _nested(name: str, values: list[Any]) -> pl.Series:
     """Lists and records; as JSON text where their parts differ in type from row to row, or where a number would lose digits."""
     try:
         array = pa.array([_numbers(value) for value in values])
-        found = pl.from_arrow(array.cast(plain_type(array.type)))
+        found = pl.from_arrow(array.cast(plain_arrow(array.type)))
     except (pa.ArrowException, _LongNumberError):
         return pl.Series(name, [None if value is None else _rewritten(value) for value in values], pl.String)
     assert isinstance(found, pl.Series)  # noqa: S101 - narrows polars' union type

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.casts import plain_type
+from featurestore.ingestion.casts import in_plain_layout
 from featurestore.ingestion.readers.chunks import Chunk, Place
 
 ROWS: Final = 128 * 1024
@@ -23,12 +23,11 @@ def chunks_of(batches: Iterable[pa.RecordBatch], schema: pa.Schema, name: str) -
     """Record batches as chunks, in plain layouts."""
     if len(set(schema.names)) < len(schema.names):
         raise IngestionError(f"columns named twice: {schema.names}", file=name)
-    plain = pa.schema([pa.field(f.name, plain_type(f.type)) for f in schema])
-    header = schema_to_text(plain)
+    header = schema_to_text(in_plain_layout(schema.empty_table()).schema)
     position = 0
     for batch in batches:
         for offset in range(0, batch.num_rows, ROWS):
-            table = pa.Table.from_batches([batch.slice(offset, ROWS)]).cast(plain)
+            table = in_plain_layout(pa.Table.from_batches([batch.slice(offset, ROWS)]))
             first, position = position, position + table.num_rows
             frame = pl.from_arrow(table)
             assert isinstance(frame, pl.DataFrame)  # noqa: S101 - narrows polars' union type
