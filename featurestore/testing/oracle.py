@@ -113,7 +113,11 @@ def _vector(definition: Definition, rows: Sequence[Row], key: Any, instant: int,
         part = [{**row, definition.column: _element(row[definition.column], j)} for row in rows]  # type: ignore[dict-item]
         plain = Definition(**{**definition.__dict__, "dimension": 0, "empty": None})
         elements.append(aggregate(plain, part, key, instant, as_known=as_known))
-    return definition.empty if all(element is None for element in elements) else elements
+    if any(element is not None for element in elements):
+        return elements
+    inside = rows_of_window(definition, rows, key, instant, as_known=as_known)
+    nothing = all(_element(row[definition.column], j) is None for row in inside for j in range(definition.dimension))  # type: ignore[index]
+    return definition.empty if nothing else None
 
 
 def _element(vector: Sequence[Any] | None, j: int) -> Any:

@@ -14,7 +14,7 @@ Memory: about 60 bytes an event and 40 a label of the bucket.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -44,7 +44,8 @@ class Layout:
     """One bucket's events and labels.
 
     Args:
-        keys, times, arrivals, sequences: of the events; ``keys`` and ``label_keys`` count from 0 within the bucket.
+        keys, times: of the events; ``keys`` and ``label_keys`` count from 0 within the bucket.
+        arrivals, sequences: give those columns of the events; called only if they are needed.
         label_keys, label_times: in this order, or any other: answers come in the labels' own order.
         as_known: leave out what arrived after the instant.
     """
@@ -54,8 +55,8 @@ class Layout:
         xp: Any,
         keys: Array,
         times: Array,
-        arrivals: Array,
-        sequences: Array,
+        arrivals: Callable[[], Array],
+        sequences: Callable[[], Array],
         label_keys: Array,
         label_times: Array,
         *,
@@ -71,7 +72,7 @@ class Layout:
         self._places = places[self.order]
         self.times = times[self.order]
         self.keys = keys[self.order]
-        self._arrivals = arrivals[self.order]
+        self._arrivals_of = arrivals
         self._keys_count = count
         self._cache: dict[tuple[Window, Bounds, int], Ranges] = {}
 
@@ -109,6 +110,10 @@ class Layout:
         return xp.searchsorted(self._places, self.label_keys * self._axis.size + position)
 
     @cached_property
+    def _arrivals(self) -> Array:
+        return self._arrivals_of()[self.order]
+
+    @cached_property
     def _distinct_arrivals(self) -> Array:
         return self.xp.unique(self._arrivals)
 
@@ -130,9 +135,9 @@ class Layout:
         return xp.searchsorted(highest, wanted), xp.searchsorted(lowest, wanted)
 
 
-def _order(xp: Any, places: Array, arrivals: Array, sequences: Array) -> Array:
+def _order(xp: Any, places: Array, arrivals: Callable[[], Array], sequences: Callable[[], Array]) -> Array:
     """The permutation that sorts rows by (place, arrival, sequence)."""
-    order = xp.argsort(places, kind="stable")
+    order = xp.argsort(places)
     placed = places[order]
     same = placed[1:] == placed[:-1]
     if not bool(same.any()):
@@ -143,7 +148,7 @@ def _order(xp: Any, places: Array, arrivals: Array, sequences: Array) -> Array:
     tied[:-1] |= same
     where = xp.nonzero(tied)[0]
     rows = order[where]
-    order[where] = rows[xp.lexsort(xp.stack([sequences[rows], arrivals[rows], places[rows]]))]
+    order[where] = rows[xp.lexsort(xp.stack([sequences()[rows], arrivals()[rows], places[rows]]))]
     return order
 
 

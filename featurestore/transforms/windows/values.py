@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -50,6 +51,7 @@ class Values:
         self._before = None if whole else self.xp.asarray(before)
         self._rows = self.xp.asarray(rows)
         self.size = int(rows.size)
+        self._held: dict[tuple[int, str], tuple[Ranges, Any]] = {}
 
     @staticmethod
     def _present(operand: Operand | None, source: Array, skip_nan: bool) -> Array | None:
@@ -133,8 +135,17 @@ class Values:
         """The numbers as digits."""
         return ExactSums(self.xp, self.numbers)
 
+    def once(self, ranges: Ranges, name: str, compute: Callable[[], Any]) -> Any:
+        """What several functions of the same ranges share, computed for the first of them."""
+        if (id(ranges), name) not in self._held:
+            self._held[id(ranges), name] = (ranges, compute())
+        return self._held[id(ranges), name][1]
+
     def count(self, ranges: Ranges) -> Array:
         """How many values each range has."""
+        return self.once(ranges, "count", lambda: self._count(ranges))
+
+    def _count(self, ranges: Ranges) -> Array:
         total = (ranges.high - ranges.low).astype(self.xp.int64)
         if ranges.mixed.size:
             total[ranges.mixed] = dominance.count(self.xp, self.ranks, *mixed(ranges))
