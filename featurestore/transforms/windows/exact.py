@@ -173,7 +173,7 @@ def to_float(xp: Any, clean: list[Array], unit: int) -> tuple[Array, Array]:
         top[digit != 0] = k
     mantissa = xp.zeros(top.size, dtype=xp.float64)
     padded = [*clean, *[xp.zeros_like(clean[0])] * (4 - len(clean))]
-    for place in xp.unique(top).tolist():
+    for place in xp.nonzero(xp.bincount(top))[0].tolist():
         chosen = xp.nonzero(top == place)[0]
         part = padded if chosen.size == top.size else [digit[chosen] for digit in padded[: place + 1]]
         fraction = (part[place - 2] << DIGIT) | part[place - 3]

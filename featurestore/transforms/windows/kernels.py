@@ -1,8 +1,9 @@
 """Each aggregate function over ranges of rows.
 
 A kernel takes the values of a bucket and the ranges of one or more windows, all as one, and gives an :class:`Answer` for each range. Its cost and
-memory, for n values and m ranges (d digits of a number, s distinct values; ``known`` where rows arrive out of order and
-``as_known`` is asked, for the labels concerned only):
+memory, for n values and m ranges (d digits of a number, s distinct values). "Known" is what ``as_known`` costs for the labels whose window holds
+rows that arrived later than younger ones, and before the instant as well as after; where such rows are few, they are listed one by one and counts,
+sums, extremes, ends and decayed sums cost as much as without (``Values.pieces``):
 
 ==========================  ==================================  ====================================  ============
 function                    method                              time                                  known
@@ -343,7 +344,7 @@ def _decayed(values: Values, numbers: Array, ranges: Ranges, parameters: Mapping
     if ranges.mixed.size:
         end = ranges.end[ranges.mixed]
         part = xp.zeros(end.size, dtype=xp.float64)
-        for rows, low, high in dominance.runs(xp, values.ranks, *mixed(ranges)):
+        for rows, low, high in values.pieces(ranges):
             part += decayed_sum(xp, numbers[rows], values.times[rows], low, high, end, half_life)
         answer[ranges.mixed] = part
     return answer

@@ -27,7 +27,7 @@ from featurestore.transforms.windows.ranges import Array, Axis, edges, half_open
 class Ranges:
     """For each label the rows ``low`` to ``high`` (excluded), and the right edge of its window.
 
-    Of those at the places ``mixed`` only the rows with an arrival rank below ``limit`` count.
+    Of those at the places ``mixed`` only the rows with an arrival rank below ``limit`` count; those before ``certain`` all do.
     """
 
     low: Array
@@ -35,6 +35,7 @@ class Ranges:
     end: Array
     mixed: Array
     limit: Array
+    certain: Array
 
     def __len__(self) -> int:
         return int(self.low.size)
@@ -96,12 +97,12 @@ class Layout:
         high = xp.maximum(self._first_row(last), low)
         nothing = xp.zeros(0, dtype=xp.int64)
         if not self.as_known:
-            return Ranges(low, high, end, nothing, nothing)
+            return Ranges(low, high, end, nothing, nothing, nothing)
         known, unknown = self._known_cuts
         high = xp.maximum(xp.minimum(high, unknown), low)
         mixed = xp.nonzero(xp.maximum(known, low) < high)[0]
         limit = xp.searchsorted(self._distinct_arrivals, self.label_times[mixed], side="right")
-        return Ranges(low, high, end, mixed, limit)
+        return Ranges(low, high, end, mixed, limit, xp.maximum(known, low)[mixed])
 
     def _first_row(self, instants: Array | int) -> Array:
         """The first row of the label's key at or after the instant."""

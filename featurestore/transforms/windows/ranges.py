@@ -7,6 +7,7 @@ at or after B", and both rows come from one binary search in a single sorted arr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -101,3 +102,12 @@ def prefix(xp: Any, counts: Array) -> Array:
     total = xp.zeros(counts.size + 1, dtype=xp.int64)
     xp.cumsum(counts, out=total[1:])
     return total
+
+
+def chunks(xp: Any, total: Array, size: int) -> Iterator[slice]:
+    """Cut items into runs of a total cost of about ``size``, one item at least; ``total`` are the prefix sums of their costs."""
+    start, items = 0, int(total.size) - 1
+    while start < items:
+        stop = max(start + 1, int(xp.searchsorted(total, total[start] + size, side="right")) - 1)
+        yield slice(start, min(stop, items))
+        start = stop

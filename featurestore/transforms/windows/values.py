@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from featurestore.transforms.windows import dominance
 from featurestore.transforms.windows.columns import Operand
 from featurestore.transforms.windows.exact import ExactSums
-from featurestore.transforms.windows.extremes import known_least, least
+from featurestore.transforms.windows.extremes import least
 from featurestore.transforms.windows.layout import Layout, Ranges
-from featurestore.transforms.windows.ranges import Array, prefix
+from featurestore.transforms.windows.ranges import HIGHEST, Array, chunks, prefix
 from featurestore.transforms.windows.wavelet import ValueLevels, previous_occurrence
+
+_LISTED: Final = 24  # rows listed one by one for each row and label at hand
+_LISTED_AT_ONCE: Final = 1 << 20
 
 
 class Values:
@@ -67,7 +70,10 @@ class Values:
         """The ranges of rows as ranges of these values."""
         if self._before is None:
             return ranges
-        return Ranges(self._before[ranges.low], self._before[ranges.high], ranges.end, ranges.mixed, ranges.limit)
+        before = self._before
+        return Ranges(
+            before[ranges.low], before[ranges.high], ranges.end, ranges.mixed, ranges.limit, before[ranges.certain]
+        )
 
     @cached_property
     def ranks(self) -> Array:
@@ -148,8 +154,35 @@ class Values:
     def _count(self, ranges: Ranges) -> Array:
         total = (ranges.high - ranges.low).astype(self.xp.int64)
         if ranges.mixed.size:
-            total[ranges.mixed] = dominance.count(self.xp, self.ranks, *mixed(ranges))
+            total[ranges.mixed] = sum(high - low for _, low, high in self.pieces(ranges))
         return total
+
+    def pieces(self, ranges: Ranges) -> Iterator[tuple[Array, Array, Array]]:
+        """The known rows of each mixed range, as runs: triples of an order of the rows and a range in it for each mixed range.
+
+        First the rows that are all known. The others are listed one by one where that is no more work than reading the data,
+        as with data that comes a little late; else they are found by dominance.
+        """
+        yield self.xp.arange(self.size), ranges.low[ranges.mixed], ranges.certain
+        length = ranges.high[ranges.mixed] - ranges.certain
+        if int(length.sum()) <= _LISTED * (self.size + len(ranges)):
+            yield self.once(ranges, "listed", lambda: self._listed(ranges, length))
+        else:
+            yield from dominance.runs(self.xp, self.ranks, ranges.certain, ranges.high[ranges.mixed], ranges.limit)
+
+    def _listed(self, ranges: Ranges, length: Array) -> tuple[Array, Array, Array]:
+        xp = self.xp
+        ends = prefix(xp, length)
+        rows, counts = [], []
+        for run in chunks(xp, ends, _LISTED_AT_ONCE):
+            start, stop = ends[run.start], ends[run.stop]
+            owner = xp.searchsorted(ends[run.start : run.stop + 1], xp.arange(int(start), int(stop)), side="right") - 1 + run.start
+            row = xp.arange(int(start), int(stop)) - (ends[:-1] - ranges.certain)[owner]
+            known = self.ranks[row] < ranges.limit[owner]
+            rows.append(row[known].astype(xp.int32))
+            counts.append(xp.bincount(owner[known] - run.start, minlength=run.stop - run.start))
+        kept = prefix(xp, xp.concatenate(counts))
+        return xp.concatenate(rows), kept[:-1], kept[1:]
 
     def totals(self, columns: list[Array], ranges: Ranges, prefixes: list[Array] | None = None) -> list[Array]:
         """Exact sums of integer columns over each range."""
@@ -157,7 +190,7 @@ class Values:
         sums = [total[ranges.high] - total[ranges.low] for total in prefixes or [prefix(xp, c) for c in columns]]
         if ranges.mixed.size:
             parts = [xp.zeros(ranges.mixed.size, dtype=xp.int64) for _ in columns]
-            for rows, low, high in dominance.runs(xp, self.ranks, *mixed(ranges)):
+            for rows, low, high in self.pieces(ranges):
                 for part, column in zip(parts, columns, strict=True):
                     total = prefix(xp, column[rows])
                     part += total[high] - total[low]
@@ -170,7 +203,10 @@ class Values:
         xp = self.xp
         answer = least(xp, values, ranges.low, ranges.high)
         if ranges.mixed.size:
-            answer[ranges.mixed] = known_least(xp, values, self.ranks, *mixed(ranges))
+            found = xp.full(ranges.mixed.size, HIGHEST, dtype=xp.int64)
+            for rows, low, high in self.pieces(ranges):
+                found = xp.minimum(found, least(xp, values[rows], low, high))
+            answer[ranges.mixed] = found
         return answer
 
     @cached_property
@@ -216,4 +252,5 @@ def joined(xp: Any, parts: list[Ranges]) -> Ranges:
         xp.concatenate([p.end for p in parts]),
         xp.concatenate([p.mixed + offset for p, offset in zip(parts, offsets, strict=True)]),
         xp.concatenate([p.limit for p in parts]),
+        xp.concatenate([p.certain for p in parts]),
     )

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from featurestore.transforms.windows import dominance
-from featurestore.transforms.windows.ranges import Array, prefix
+from featurestore.transforms.windows.ranges import Array, chunks, prefix
 
 _CHUNK: Final = 1 << 20
 
@@ -133,13 +133,8 @@ class ValueLevels:
 
     def _chunks(self, cost: Array) -> Iterator[Array]:
         """Places of queries, in runs of bounded total cost."""
-        xp = self.xp
-        total = prefix(xp, cost)
-        start = 0
-        while start < cost.size:
-            stop = max(start + 1, int(xp.searchsorted(total, total[start] + _CHUNK, side="right")) - 1)
-            yield xp.arange(start, stop)
-            start = stop
+        for run in chunks(self.xp, prefix(self.xp, cost), _CHUNK):
+            yield self.xp.arange(run.start, run.stop)
 
 
 def _first(xp: Any, query: Array, value: Array, frequency: Array, n: int) -> tuple[Array, Array, Array]:
