@@ -20,7 +20,7 @@ from functools import cached_property
 from typing import Any
 
 from featurestore.registry.aggregations import Bounds, Window
-from featurestore.transforms.windows.ranges import Array, Axis, edges, half_open, running_max
+from featurestore.transforms.windows.ranges import Array, Axis, distinct, edges, half_open, running_max
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +116,7 @@ class Layout:
 
     @cached_property
     def _distinct_arrivals(self) -> Array:
-        return self.xp.unique(self._arrivals)
+        return distinct(self.xp, self._arrivals)
 
     @cached_property
     def arrival_ranks(self) -> Array:

@@ -71,7 +71,7 @@ class Axis:
     def of(cls, xp: Any, times: Array, keys: int) -> Axis:
         low, high = (int(times.min()), int(times.max())) if times.size else (0, 0)
         fits = (high - low + 2) * max(keys, 1) <= HIGHEST
-        return cls(xp, low, high, None if fits else xp.unique(times))
+        return cls(xp, low, high, None if fits else distinct(xp, times))
 
     @property
     def size(self) -> int:
@@ -95,6 +95,14 @@ def running_max(xp: Any, values: Array) -> Array:
         values[step:] = xp.maximum(values[step:], values[:-step])
         step *= 2
     return values
+
+
+def distinct(xp: Any, values: Array) -> Array:
+    """The distinct values in order. NumPy's own ``unique`` of integers hashes them, which takes several times as long."""
+    ordered = xp.sort(values)
+    new = xp.ones(ordered.size, dtype=bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[new]
 
 
 def prefix(xp: Any, counts: Array) -> Array:

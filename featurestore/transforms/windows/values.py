@@ -11,7 +11,7 @@ from featurestore.transforms.windows.columns import Operand
 from featurestore.transforms.windows.exact import ExactSums
 from featurestore.transforms.windows.extremes import least
 from featurestore.transforms.windows.layout import Layout, Ranges
-from featurestore.transforms.windows.ranges import HIGHEST, Array, chunks, prefix
+from featurestore.transforms.windows.ranges import HIGHEST, Array, chunks, distinct, prefix
 from featurestore.transforms.windows.wavelet import ValueLevels, previous_occurrence
 
 _LISTED: Final = 24  # rows listed one by one for each row and label at hand
@@ -166,23 +166,32 @@ class Values:
         yield self.xp.arange(self.size), ranges.low[ranges.mixed], ranges.certain
         length = ranges.high[ranges.mixed] - ranges.certain
         if int(length.sum()) <= _LISTED * (self.size + len(ranges)):
-            yield self.once(ranges, "listed", lambda: self._listed(ranges, length))
+            yield self.once(ranges, "listed", lambda: self._listed(ranges))
         else:
             yield from dominance.runs(self.xp, self.ranks, ranges.certain, ranges.high[ranges.mixed], ranges.limit)
 
-    def _listed(self, ranges: Ranges, length: Array) -> tuple[Array, Array, Array]:
+    def _listed(self, ranges: Ranges) -> tuple[Array, Array, Array]:
         xp = self.xp
-        ends = prefix(xp, length)
+        # Windows of several widths share their right end: each end is listed once.
+        low, high, limit = ranges.certain, ranges.high[ranges.mixed], ranges.limit
+        order = xp.lexsort(xp.stack([limit, high, low]))
+        low, high, limit = low[order], high[order], limit[order]
+        first = xp.ones(order.size, dtype=bool)
+        first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1]) | (limit[1:] != limit[:-1])
+        which = xp.empty(order.size, dtype=xp.int64)
+        which[order] = xp.cumsum(first) - 1
+        low, high, limit = low[first], high[first], limit[first]
+        ends = prefix(xp, high - low)
         rows, counts = [], []
         for run in chunks(xp, ends, _LISTED_AT_ONCE):
-            start, stop = ends[run.start], ends[run.stop]
-            owner = xp.searchsorted(ends[run.start : run.stop + 1], xp.arange(int(start), int(stop)), side="right") - 1 + run.start
-            row = xp.arange(int(start), int(stop)) - (ends[:-1] - ranges.certain)[owner]
-            known = self.ranks[row] < ranges.limit[owner]
+            place = xp.arange(int(ends[run.start]), int(ends[run.stop]))
+            owner = xp.searchsorted(ends[run.start : run.stop + 1], place, side="right") - 1 + run.start
+            row = place - (ends[:-1] - low)[owner]
+            known = self.ranks[row] < limit[owner]
             rows.append(row[known].astype(xp.int32))
             counts.append(xp.bincount(owner[known] - run.start, minlength=run.stop - run.start))
         kept = prefix(xp, xp.concatenate(counts))
-        return xp.concatenate(rows), kept[:-1], kept[1:]
+        return xp.concatenate(rows), kept[which], kept[which + 1]
 
     def totals(self, columns: list[Array], ranges: Ranges, prefixes: list[Array] | None = None) -> list[Array]:
         """Exact sums of integer columns over each range."""
@@ -212,8 +221,8 @@ class Values:
     @cached_property
     def distinct(self) -> tuple[Array, Array]:
         """The distinct codes, and of each value its place among them."""
-        distinct = self.xp.unique(self.codes)
-        return distinct, self.xp.searchsorted(distinct, self.codes)
+        found = distinct(self.xp, self.codes)
+        return found, self.xp.searchsorted(found, self.codes)
 
     @cached_property
     def previous(self) -> Array:
@@ -223,14 +232,14 @@ class Values:
     @cached_property
     def levels(self) -> ValueLevels:
         """The wavelet matrix of the values."""
-        distinct, places = self.distinct
-        return ValueLevels(self.xp, places, int(distinct.size))
+        found, places = self.distinct
+        return ValueLevels(self.xp, places, int(found.size))
 
     @cached_property
     def known_levels(self) -> ValueLevels:
         """The wavelet matrix that counts known rows."""
-        distinct, places = self.distinct
-        return ValueLevels(self.xp, places, int(distinct.size), self.ranks)
+        found, places = self.distinct
+        return ValueLevels(self.xp, places, int(found.size), self.ranks)
 
 
 def mixed(ranges: Ranges) -> tuple[Array, Array, Array]:
