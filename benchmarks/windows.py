@@ -41,8 +41,9 @@ def read_events(path: str) -> pl.DataFrame:
     return pl.read_parquet(path, columns=["VM_id", "starttime", "runtime", "value"]).select(
         machine=pl.col("VM_id").cast(pl.Int64),
         __event_time=pl.col("starttime").dt.replace_time_zone("UTC"),
-        __arrival_time=(pl.col("starttime") + pl.duration(microseconds=(pl.col("runtime").fill_null(0) * 1e6).cast(pl.Int64)))
-        .dt.replace_time_zone("UTC"),
+        __arrival_time=(
+            pl.col("starttime") + pl.duration(microseconds=(pl.col("runtime").fill_null(0) * 1e6).cast(pl.Int64))
+        ).dt.replace_time_zone("UTC"),
         __sequence=pl.int_range(pl.len()),
         value=pl.col("value"),
     )
@@ -53,7 +54,9 @@ def make_labels(events: pl.DataFrame, count: int) -> pl.DataFrame:
     random = np.random.default_rng(1)
     chosen = events[random.integers(0, events.height, count)]
     after = pl.Series(random.integers(1, 3_600_000_000, count))
-    return chosen.select("machine", event_timestamp=pl.col("__event_time") + pl.duration(microseconds=after)).with_row_index("row")
+    return chosen.select("machine", event_timestamp=pl.col("__event_time") + pl.duration(microseconds=after)).with_row_index(
+        "row"
+    )
 
 
 def view_of(windows: list[str]) -> FeatureView:
@@ -80,15 +83,18 @@ def by_duckdb(events: pl.DataFrame, labels: pl.DataFrame, windows: list[str]) ->
     connection.register("labels", labels.to_arrow())
     parts = []
     for window in windows:
-        names = ", ".join(f"{expression} as value_{name}_{window}" for name, expression in {
-            "count": "count(e.value)",
-            "sum": "sum(e.value)",
-            "mean": "avg(e.value)",
-            "min": "min(e.value)",
-            "max": "max(e.value)",
-            "std": "stddev_samp(e.value)",
-            "last": "arg_max(e.value, (e.time, e.sequence))",
-        }.items())
+        names = ", ".join(
+            f"{expression} as value_{name}_{window}"
+            for name, expression in {
+                "count": "count(e.value)",
+                "sum": "sum(e.value)",
+                "mean": "avg(e.value)",
+                "min": "min(e.value)",
+                "max": "max(e.value)",
+                "std": "stddev_samp(e.value)",
+                "last": "arg_max(e.value, (e.time, e.sequence))",
+            }.items()
+        )
         query = f"""select {names} from labels l left join events e on l.machine = e.machine and e.time < l.event_timestamp
                     and e.time >= l.event_timestamp - interval {WINDOWS[window]} second group by l.row order by l.row"""
         parts.append(pl.DataFrame(connection.sql(query).to_arrow_table()))
@@ -102,8 +108,12 @@ def by_polars(events: pl.DataFrame, labels: pl.DataFrame, windows: list[str]) ->
     """
     both = pl.concat(
         [
-            events.lazy().select("machine", "value", time="__event_time", row=pl.lit(None, dtype=pl.UInt32), sequence="__sequence"),
-            labels.lazy().select("machine", "row", value=pl.lit(None, dtype=pl.Float64), time="event_timestamp", sequence=pl.lit(-1)),
+            events.lazy().select(
+                "machine", "value", time="__event_time", row=pl.lit(None, dtype=pl.UInt32), sequence="__sequence"
+            ),
+            labels.lazy().select(
+                "machine", "row", value=pl.lit(None, dtype=pl.Float64), time="event_timestamp", sequence=pl.lit(-1)
+            ),
         ],
         how="diagonal_relaxed",
     ).sort("machine", "time", "sequence")
@@ -112,7 +122,12 @@ def by_polars(events: pl.DataFrame, labels: pl.DataFrame, windows: list[str]) ->
     for window in windows:
         rolled = both.rolling("time", period=window, closed="left", group_by="machine").agg(
             pl.len().alias("rows"),
-            count=value.count(), sum=value.sum(), mean=value.mean(), min=value.min(), max=value.max(), std=value.std(),
+            count=value.count(),
+            sum=value.sum(),
+            mean=value.mean(),
+            min=value.min(),
+            max=value.max(),
+            std=value.std(),
             last=value.drop_nulls().last(),
         )
         wide = pl.concat([both.select("row"), rolled.drop("machine", "time", "rows")], how="horizontal")
@@ -170,9 +185,18 @@ def hot_key(count: int) -> tuple[float, int]:
     random = np.random.default_rng(2)
     moments = np.sort(random.integers(0, 30 * 86_400_000_000, count)).astype("datetime64[us]")
     instants = pl.Series(moments).dt.replace_time_zone("UTC")
-    events = pl.DataFrame({"machine": np.zeros(count, dtype=np.int64), "__event_time": instants, "__arrival_time": instants,
-                           "__sequence": np.arange(count), "value": random.normal(1e6, 1, count)})
-    labels = pl.DataFrame({"machine": np.zeros(count, dtype=np.int64), "event_timestamp": instants.shuffle(seed=1)}).with_row_index("row")
+    events = pl.DataFrame(
+        {
+            "machine": np.zeros(count, dtype=np.int64),
+            "__event_time": instants,
+            "__arrival_time": instants,
+            "__sequence": np.arange(count),
+            "value": random.normal(1e6, 1, count),
+        }
+    )
+    labels = pl.DataFrame(
+        {"machine": np.zeros(count, dtype=np.int64), "event_timestamp": instants.shuffle(seed=1)}
+    ).with_row_index("row")
     few = labels[:50]
     assert_same(ours(events, few, list(WINDOWS)), by_duckdb(events, few, list(WINDOWS)))
     return timed(lambda: ours(events, labels, list(WINDOWS)))[0], count
@@ -192,11 +216,20 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
 
     def report(work: str, against: str, mine: float, theirs: float, goal: str, reached: bool, memory: float = 0) -> None:
-        rows.append({
-            "work": work, "against": against, "ours": round(mine, 3), "theirs": round(theirs, 3), "ratio": round(theirs / mine, 2),
-            "goal": goal, "reached": reached, "memory": int(memory),
-            "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}", "date": datetime.now(UTC).date().isoformat(),
-        })
+        rows.append(
+            {
+                "work": work,
+                "against": against,
+                "ours": round(mine, 3),
+                "theirs": round(theirs, 3),
+                "ratio": round(theirs / mine, 2),
+                "goal": goal,
+                "reached": reached,
+                "memory": int(memory),
+                "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
+                "date": datetime.now(UTC).date().isoformat(),
+            }
+        )
         print(json.dumps(rows[-1]), flush=True)
 
     events = read_events(arguments.path)
@@ -212,7 +245,10 @@ def main() -> None:
     report(f"one key, {count} events x {count} labels, 4 windows", "10 seconds", seconds, 10, ">= 1", seconds <= 10)
     del events, part
     work = f"7037220 events, {arguments.labels} labels, 4 windows x {len(FUNCTIONS)} functions"
-    measured = {what: measure_alone(arguments.path, arguments.labels, what) for what in ("ours", "polars", "ours as known", "ours 1h", "ours 30d")}
+    measured = {
+        what: measure_alone(arguments.path, arguments.labels, what)
+        for what in ("ours", "polars", "ours as known", "ours 1h", "ours 30d")
+    }
     full, rolling = measured["ours"], measured["polars"]
     ratio = rolling["seconds"] / full["seconds"]
     report(work, "Polars rolling", full["seconds"], rolling["seconds"], ">= 3", ratio >= 3, full["memory"])

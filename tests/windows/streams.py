@@ -243,7 +243,9 @@ def by_kernels(
     )
 
 
-def by_oracle(cases: list[Case], stream: list[dict[str, Any]], labels: list[tuple[int, int]], *, as_known: bool) -> dict[str, list[Any]]:
+def by_oracle(
+    cases: list[Case], stream: list[dict[str, Any]], labels: list[tuple[int, int]], *, as_known: bool
+) -> dict[str, list[Any]]:
     return {
         name: [aggregate(definition, stream, key, moment, as_known=as_known) for key, moment in labels]
         for case in cases

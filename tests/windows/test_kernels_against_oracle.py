@@ -132,8 +132,14 @@ def test_the_future_changes_nothing(stream: Stream, cases: list[Case], as_known:
     labels = [(key, moment) for key in range(4)]
     later = [row for row in stream if row["event_time"] > moment or (as_known and row["arrival_time"] > moment)]
     past = [row for row in stream if row not in later]
-    added = [{**row, "event_time": moment + 1 + i * SECOND, "arrival_time": moment + 1 + i * SECOND} for i, row in enumerate(other)]
-    future = {"delete": [], "change": [{**row, "x": 7.0, "i": 1, "s": "z", "b": True} for row in later], "add": [*later, *added]}
+    added = [
+        {**row, "event_time": moment + 1 + i * SECOND, "arrival_time": moment + 1 + i * SECOND} for i, row in enumerate(other)
+    ]
+    future = {
+        "delete": [],
+        "change": [{**row, "x": 7.0, "i": 1, "s": "z", "b": True} for row in later],
+        "add": [*later, *added],
+    }
     before = answers_or_error(cases, stream, labels, as_known=as_known)
     after = answers_or_error(cases, [*past, *future[mutation]], labels, as_known=as_known)
     assert_identical(before, after, cases)
@@ -142,9 +148,12 @@ def test_the_future_changes_nothing(stream: Stream, cases: list[Case], as_known:
 def test_an_outlier_before_the_window_leaves_no_trace() -> None:
     values = [1e300, -1e308, *[0.1 * n for n in range(1, 8)]]
     stream = [
-        {"key": 0, "event_time": n * SECOND, "arrival_time": n * SECOND, "sequence": n, "x": value} for n, value in enumerate(values)
+        {"key": 0, "event_time": n * SECOND, "arrival_time": n * SECOND, "sequence": n, "x": value}
+        for n, value in enumerate(values)
     ]
-    stream = [{**dict.fromkeys(("small", "i", "u", "s", "b", "money", "at", "items", "vector", "rank")), **row} for row in stream]
+    stream = [
+        {**dict.fromkeys(("small", "i", "u", "s", "b", "money", "at", "items", "vector", "rank")), **row} for row in stream
+    ]
     cases = [
         Case(
             Aggregation("x", function, windows=[sliding("7s")], name=function),

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from featurestore.errors import ConfigError, did_you_mean
+from featurestore.registry.types import Vector
 from featurestore.testing.conformance.cases import Case, Group, load_groups
 from featurestore.testing.oracle import Definition, aggregate
+from featurestore.transforms.windows.functions import FUNCTIONS
 
 Engine: TypeAlias = Callable[[Group, Case], Sequence[Any]]
 """Answers a case: one value for each of its labels."""
@@ -76,9 +78,6 @@ def by_oracle(group: Group, case: Case) -> list[Any]:
         column, symbol, value = where
         words["where"] = lambda row: None if row[column] is None else _OPERATORS[symbol](row[column], value)
     column_type = group.columns.get(words.get("column", ""))
-    from featurestore.registry.types import Vector
-    from featurestore.transforms.windows.functions import FUNCTIONS
-
     elementwise = isinstance(column_type, Vector) and FUNCTIONS[words["function"]].elementwise
     definition = Definition(
         **words,
@@ -109,7 +108,13 @@ def by_kernels(group: Group, case: Case, namespace: str = "numpy") -> list[Any]:
     category = words.pop("category", None)
     parameters: Mapping[str, Any] = {} if category is None else {"values": [category]}
     aggregation = Aggregation(
-        words.pop("column", None), words.pop("function"), windows=[case.window], where=condition, name="answer", **words, **parameters
+        words.pop("column", None),
+        words.pop("function"),
+        windows=[case.window],
+        where=condition,
+        name="answer",
+        **words,
+        **parameters,
     )
     view = FeatureView("conformance", entities=[Entity("key", {"key": t.String})], source="events", aggregations=[aggregation])
     times = {"event_time": pl.Int64, "arrival_time": pl.Int64, "sequence": pl.Int64}

@@ -77,7 +77,9 @@ class Collector:
             raise TypeError(f"digits of {data_type!r}")
         bound = 10**data_type.precision
         digits = [
-            _spread_out([a.data[k] if k < len(a.data) else np.zeros(a.valid.size, dtype=np.int64) for a in self._answers], place)
+            _spread_out(
+                [a.data[k] if k < len(a.data) else np.zeros(a.valid.size, dtype=np.int64) for a in self._answers], place
+            )
             for k in range(max(len(a.data) for a in self._answers))
         ]
         sums = [

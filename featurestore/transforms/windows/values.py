@@ -71,9 +71,7 @@ class Values:
         if self._before is None:
             return ranges
         before = self._before
-        return Ranges(
-            before[ranges.low], before[ranges.high], ranges.end, ranges.mixed, ranges.limit, before[ranges.certain]
-        )
+        return Ranges(before[ranges.low], before[ranges.high], ranges.end, ranges.mixed, ranges.limit, before[ranges.certain])
 
     @cached_property
     def ranks(self) -> Array:
