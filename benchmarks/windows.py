@@ -2,9 +2,10 @@
 
     python benchmarks/windows.py path/to/azure_vm_noise.parquet [--labels 1000000] [--out results.json]
 
-Data: azure_vm_noise (Azure Public Dataset, CC-BY 4.0): 7,037,220 measurements of 43,629 machines, twelve of which hold up to 582,000 each.
-Every answer is asserted against the other's before it is timed. One JSON row for each measurement: ``work, against, ours, theirs, ratio,
-goal, reached, memory, machine, date``; seconds of wall clock in one process, memory the process's peak in bytes.
+Data: azure_vm_noise (Azure Public Dataset, CC-BY 4.0): 7,037,220 measurements of 43,629 machines, twelve of which hold up to
+582,000 each. Every answer is asserted against the other's before it is timed. One JSON row for each measurement: ``work,
+against, ours, theirs, ratio, goal, reached, memory, machine, date``; seconds of wall clock in one process, memory the
+process's peak in bytes.
 """
 
 from __future__ import annotations
@@ -180,6 +181,13 @@ def alone(path: str, count: int, what: str) -> dict[str, float]:
     return {"seconds": seconds, "cpu": time.process_time(), "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
 
 
+def largest_machine(events: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Its measurements, and as many labels: what a range join can finish."""
+    largest = events["machine"].value_counts(sort=True)["machine"][0]
+    part = events.filter(pl.col("machine") == largest)
+    return part, make_labels(part, count)
+
+
 def hot_key(count: int) -> tuple[float, int]:
     """One key with as many events as labels."""
     random = np.random.default_rng(2)
@@ -206,7 +214,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("path")
     parser.add_argument("--labels", type=int, default=1_000_000)
-    parser.add_argument("--slice", type=int, default=2_000, help="labels that the range join is given")
+    parser.add_argument("--slice", type=int, default=2_000, help="labels of the largest machine that the range join is given")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--alone")
     arguments = parser.parse_args()
@@ -233,17 +241,15 @@ def main() -> None:
         print(json.dumps(rows[-1]), flush=True)
 
     events = read_events(arguments.path)
-    few = make_labels(events, arguments.slice)
-    part = events.filter(pl.col("machine").is_in(few["machine"].unique().implode()))
-    mine, theirs = timed(lambda: ours(part, few, list(WINDOWS)))[1], timed(lambda: by_duckdb(part, few, list(WINDOWS)))
-    assert_same(mine, theirs[1])
+    part, few = largest_machine(events, arguments.slice)
+    mine, (theirs, joined) = ours(part, few, list(WINDOWS)), timed(lambda: by_duckdb(part, few, list(WINDOWS)))
+    assert_same(mine, joined)
     assert_same(mine, by_polars(part, few, list(WINDOWS)))
     again = min(timed(lambda: ours(part, few, list(WINDOWS)))[0] for _ in range(3))
     work = f"{arguments.slice} labels, {part.height} events, 4 windows x {len(FUNCTIONS)} functions"
-    report(work, "DuckDB range join", again, theirs[0], ">= 20", theirs[0] / again >= 20)
+    report(work, "DuckDB range join", again, theirs, ">= 20", theirs / again >= 20)
     seconds, count = hot_key(500_000)
     report(f"one key, {count} events x {count} labels, 4 windows", "10 seconds", seconds, 10, ">= 1", seconds <= 10)
-    del events, part
     work = f"7037220 events, {arguments.labels} labels, 4 windows x {len(FUNCTIONS)} functions"
     measured = {
         what: measure_alone(arguments.path, arguments.labels, what)

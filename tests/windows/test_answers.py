@@ -1,4 +1,5 @@
-"""Tables that can be checked by eye, and what the oracle does not say: overflow, derived features, dictionary columns, labels without keys."""
+"""Tables that can be checked by eye, and what the oracle does not say: overflow, derived features, dictionary columns,
+labels without keys."""
 
 from __future__ import annotations
 

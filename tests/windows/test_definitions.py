@@ -128,7 +128,7 @@ def test_two_features_of_one_name_are_refused() -> None:
 
 
 def test_derived_features_are_checked() -> None:
-    with pytest.raises(DefinitionError, match="derived feature 'ratio'.*delay_mean"):
+    with pytest.raises(DefinitionError, match=r"derived feature 'ratio'.*delay_mean"):
         window_schema(view(Aggregation("delay", "sum"), derived={"ratio": pl.col("delay_mean")}), FLIGHTS)
     with pytest.raises(DefinitionError, match="the name is taken"):
         window_schema(view(Aggregation("delay", "sum"), derived={"delay_sum": pl.col("delay_sum") + 1}), FLIGHTS)

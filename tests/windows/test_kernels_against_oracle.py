@@ -1,4 +1,5 @@
-"""The kernels answer as the naive oracle does, on random streams; and the same whatever the order, the buckets or the future."""
+"""The kernels answer as the naive oracle does, on random streams; and the same whatever the order, the buckets or the
+future."""
 
 from __future__ import annotations
 

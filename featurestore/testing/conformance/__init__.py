@@ -8,10 +8,12 @@ One file is a group:
 ``columns``
     the types of the columns, by name.
 ``events``
-    rows; ``key``, ``time``, and optionally ``arrival`` (else it arrived when it happened) and ``sequence`` (else its place in the file).
+    rows; ``key``, ``time``, and optionally ``arrival`` (else it arrived when it happened) and ``sequence`` (else its place
+    in the file).
 ``cases``
-    each a ``name``, an ``aggregation`` (``function``, ``column``, ``window`` with ``kind``, ``width``, ``hop`` in seconds, and what else an aggregation has; ``where`` is
-    ``[column, operator, value]``), whether ``as_known``, and ``expected``: rows of key, time and value.
+    each a ``name``, an ``aggregation`` (``function``, ``column``, ``window`` with ``kind``, ``width``, ``hop`` in seconds,
+    and what else an aggregation has; ``where`` is ``[column, operator, value]``), whether ``as_known``, and ``expected``:
+    rows of key, time and value.
 
 ``NaN``, ``Infinity`` and ``-Infinity`` stand as texts in columns and answers of floats.
 

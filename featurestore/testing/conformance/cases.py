@@ -36,7 +36,8 @@ class Case:
 
 @dataclass(frozen=True)
 class Group:
-    """Events and the cases about them. Rows hold ``key``, ``event_time``, ``arrival_time``, ``sequence`` (microseconds) and the columns."""
+    """Events and the cases about them. Rows hold ``key``, ``event_time``, ``arrival_time``, ``sequence`` (microseconds) and
+    the columns."""
 
     name: str
     columns: Mapping[str, DataType]

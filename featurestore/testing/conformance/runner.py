@@ -37,7 +37,8 @@ def run(engine: str | Engine = "cpu", groups: Sequence[Group] | None = None) -> 
         groups: the cases; those that ship with the package if None.
 
     Returns:
-        ``engine``, ``cases``, ``failed``, and ``failures``: of each failed case its group, name, and what was expected and found.
+        ``engine``, ``cases``, ``failed``, and ``failures``: of each failed case its group, name, and what was expected and
+        found.
 
     Raises:
         ConfigError: no engine of that name.
@@ -118,7 +119,7 @@ def by_kernels(group: Group, case: Case, namespace: str = "numpy") -> list[Any]:
     )
     view = FeatureView("conformance", entities=[Entity("key", {"key": t.String})], source="events", aggregations=[aggregation])
     times = {"event_time": pl.Int64, "arrival_time": pl.Int64, "sequence": pl.Int64}
-    schema = {"key": pl.String, **times, **{name: polars_type(kind) for name, kind in group.columns.items()}}
+    schema: dict[str, Any] = {"key": pl.String, **times, **{name: polars_type(kind) for name, kind in group.columns.items()}}
     events = pl.DataFrame([dict(row) for row in group.rows], schema=schema).rename({name: f"__{name}" for name in times})
     keys = {key: number for number, key in enumerate(dict.fromkeys(row["key"] for row in group.rows))}
     answers = compute_windows(

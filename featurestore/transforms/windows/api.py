@@ -46,15 +46,17 @@ def compute_windows(
 ) -> dict[str, pl.Series]:
     """The view's window features, and what it derives of them, for each label.
 
-    Exact, by ``docs/semantics.md``: the same events give the same bits in whatever order they come, however they are cut into batches
-    or buckets, and whether ``xp`` is NumPy or CuPy (sums and variances of floats included: ``exact.py``; only decayed sums
-    depend on the order of addition, within 1e-12 of the sum of sizes). Time O((events + labels) log events),
-    whatever the windows' width and however many events a key has; memory beyond the arguments and the answers: some 300 bytes for each row of
-    the bucket at work.
+    Exact, by ``docs/semantics.md``: the same events give the same bits in whatever order they come, however they are cut
+    into batches or buckets, and whether ``xp`` is NumPy or CuPy (sums and variances of floats included: ``exact.py``; only
+    decayed sums depend on the order of addition, within 1e-12 of the sum of sizes). Time O((events + labels) log events),
+    whatever the windows' width and however many events a key has; memory beyond the arguments and the answers: some 300
+    bytes for each row of the bucket at work.
 
     Args:
-        events: the columns that the aggregations read, with ``__event_time``, ``__arrival_time`` and ``__sequence``; in any order.
-        event_keys, label_keys: int64, the same number for the same key, from 0; a negative one is no key: such events are not there, and such labels
+        events: the columns that the aggregations read, with ``__event_time``, ``__arrival_time`` and ``__sequence``; in any
+            order.
+        event_keys, label_keys: int64, the same number for the same key, from 0; a negative one is no key: such events are
+            not there, and such labels
             find empty windows. So do keys that have no events.
         label_times: int64, microseconds since the epoch.
         as_known: count only events that had arrived by the instant.

@@ -1,18 +1,21 @@
 """Exact sums: numbers as integers in base 2**26, so that a window is the difference of two prefix sums, with nothing lost.
 
-Every finite float is an integer times a power of two. With ``2**unit`` the least bit set in any value of the bucket, each value is
-``X * 2**unit`` for an integer ``X``, written in signed digits of 26 bits. Prefix sums of each digit are 64-bit integers that cannot overflow
-below 2**37 rows; the digits of a range's sum are differences of them: exact whatever stands before the range, be it an outlier
-of 1e300, and the same however rows were ordered, split into batches or placed on a device. The answer is rounded once, to nearest, ties to even
-(as ``math.fsum`` does). Squares are exact as well (products of digits, carried), so that
+Every finite float is an integer times a power of two. With ``2**unit`` the least bit set in any value of the bucket, each
+value is ``X * 2**unit`` for an integer ``X``, written in signed digits of 26 bits. Prefix sums of each digit are 64-bit
+integers that cannot overflow below 2**37 rows; the digits of a range's sum are differences of them: exact whatever stands
+before the range, be it an outlier of 1e300, and the same however rows were ordered, split into batches or placed on a
+device. The answer is rounded once, to nearest, ties to even (as ``math.fsum`` does). Squares are exact as well (products of
+digits, carried), so that
 
     var = (n * sum(x**2) - sum(x)**2) / (n * (n - 1))
 
 has an exact numerator: the subtraction loses nothing, and the variance is right to the last bits for any mean.
-(Superaccumulators: Kulisch, "Computer Arithmetic and Validity", 2013; Neal, "Fast exact summation using small and large superaccumulators", 2015.)
+(Superaccumulators: Kulisch, "Computer Arithmetic and Validity", 2013; Neal, "Fast exact summation using small and large
+superaccumulators", 2015.)
 
-Cost: O((n + m) * d) for sums and O(n * d**2 + m * d**2) for variances, ``d`` digits: 1 for small integers, 3 for any 64-bit integers, 3 to 5 for
-usual floats, 81 for a bucket that holds both 1e-308 and 1e308. Memory: ``8 * d`` bytes a row for sums, ``24 * d`` with squares.
+Cost: O((n + m) * d) for sums and O(n * d**2 + m * d**2) for variances, ``d`` digits: 1 for small integers, 3 for any 64-bit
+integers, 3 to 5 for usual floats, 81 for a bucket that holds both 1e-308 and 1e308. Memory: ``8 * d`` bytes a row for sums,
+``24 * d`` with squares.
 """
 
 from __future__ import annotations
@@ -51,7 +54,8 @@ class ExactSums:
 
     @cached_property
     def sums(self) -> list[Array]:
-        """Prefix sums of the digits, lowest digit first: differences of them are the digits of a range's sum, not yet carried."""
+        """Prefix sums of the digits, lowest digit first: differences of them are the digits of a range's sum, not yet
+        carried."""
         return [prefix(self.xp, digit) for digit in self.digits]
 
     @cached_property

@@ -1,8 +1,8 @@
 """Least and greatest of a range: sparse tables.
 
-A range of length ``L`` is covered by two overlapping runs of ``2^floor(log2 L)`` rows, so that one table per power of two answers it with
-two look-ups (Bender and Farach-Colton, "The LCA problem revisited", 2000). Values are 64-bit integers in the order of the column
-(floats by their bits, other types by rank): answers are bit for bit a value of the data, on any machine.
+A range of length ``L`` is covered by two overlapping runs of ``2^floor(log2 L)`` rows, so that one table per power of two
+answers it with two look-ups (Bender and Farach-Colton, "The LCA problem revisited", 2000). Values are 64-bit integers in the
+order of the column (floats by their bits, other types by rank): answers are bit for bit a value of the data, on any machine.
 
 Time O(n log n + m). Tables are built one from the other and only one is kept: O(n + m) memory.
 """

@@ -1,9 +1,10 @@
 """Each aggregate function over ranges of rows.
 
-A kernel takes the values of a bucket and the ranges of one or more windows, all as one, and gives an :class:`Answer` for each range. Its cost and
-memory, for n values and m ranges (d digits of a number, s distinct values). "Known" is what ``as_known`` costs for the labels whose window holds
-rows that arrived later than younger ones, and before the instant as well as after; where such rows are few, they are listed one by one and counts,
-sums, extremes, ends and decayed sums cost as much as without (``Values.pieces``):
+A kernel takes the values of a bucket and the ranges of one or more windows, all as one, and gives an :class:`Answer` for
+each range. Its cost and memory, for n values and m ranges (d digits of a number, s distinct values). "Known" is what
+``as_known`` costs for the labels whose window holds rows that arrived later than younger ones, and before the instant as
+well as after; where such rows are few, they are listed one by one and counts, sums, extremes, ends and decayed sums cost as
+much as without (``Values.pieces``):
 
 ==========================  ==================================  ====================================  ============
 function                    method                              time                                  known
@@ -43,7 +44,8 @@ class Answer:
     """What a kernel found for each range.
 
     Args:
-        holds: what ``data`` is: the answers themselves, codes of the column, places in the event table, or the digits of integers.
+        holds: what ``data`` is: the answers themselves, codes of the column, places in the event table, or the digits of
+            integers.
         data: one entry a range; of lists all entries, one list after the other; of quantiles and digits, several columns.
         valid: where there is an answer; of lists always.
         lengths: of lists.
@@ -94,7 +96,8 @@ def _all(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
 
 def _sums(values: Values, ranges: Ranges) -> list[Array]:
     held = values.exact
-    return values.once(ranges, "sums", lambda: values.totals(held.digits, ranges, held.sums))
+    sums: list[Array] = values.once(ranges, "sums", lambda: values.totals(held.digits, ranges, held.sums))
+    return sums
 
 
 def _float_sums(values: Values, ranges: Ranges) -> tuple[Array, Array]:
@@ -303,7 +306,7 @@ def _owners(xp: Any, queries: Array, lengths: Array) -> Array:
 def _mode(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
     xp = values.xp
     top = _top_k(values, ranges, {"n": 1})
-    there = top.lengths > 0
+    there = xp.asarray(top.lengths) > 0
     found = xp.zeros(len(ranges), dtype=xp.int64)
     found[there] = top.data
     return Answer("codes", found, there)

@@ -3,11 +3,11 @@
 Rows are sorted by (key, event time, arrival, sequence). A key's window is then a run of neighbouring rows, found by two
 binary searches: O((n + m) log n) for n events and m labels, whatever the windows' width and however skewed the keys.
 
-**What was known** (``as_known``). Only rows that had arrived by the instant count. With ``M`` the running maximum of arrivals within
-the key and ``N`` the running minimum from its end, both monotone, binary searches cut the range exactly: rows before the first
-with ``M > t`` are all known, rows from the first with ``N > t`` are all unknown. Where arrivals follow events, the two cuts meet and
-the range stays a range. Otherwise rows between the cuts are mixed, and the label is handed to the kernels with its limit:
-"rows ``[low, high)`` whose arrival rank is below ``limit``", a dominance query (``dominance.py``).
+**What was known** (``as_known``). Only rows that had arrived by the instant count. With ``M`` the running maximum of
+arrivals within the key and ``N`` the running minimum from its end, both monotone, binary searches cut the range exactly:
+rows before the first with ``M > t`` are all known, rows from the first with ``N > t`` are all unknown. Where arrivals follow
+events, the two cuts meet and the range stays a range. Otherwise rows between the cuts are mixed, and the label is handed to
+the kernels with its limit: "rows ``[low, high)`` whose arrival rank is below ``limit``" (``Values.pieces``).
 
 Memory: about 60 bytes an event and 40 a label of the bucket.
 """
@@ -92,7 +92,7 @@ class Layout:
     def _ranges(self, window: Window, bounds: Bounds, delay: int) -> Ranges:
         xp = self.xp
         left, end = edges(xp, window, delay, self.label_times)
-        first, last = half_open(xp, left, end, bounds)
+        first, last = half_open(left, end, bounds)
         low = self._first_row(self._axis.low if first is None else first)
         high = xp.maximum(self._first_row(last), low)
         nothing = xp.zeros(0, dtype=xp.int64)
@@ -173,8 +173,10 @@ def buckets(event_keys: Any, label_keys: Any, keys: int, size: int) -> Iterator[
     weight = np.bincount(event_keys, minlength=keys) + np.bincount(label_keys, minlength=keys)
     total = np.cumsum(weight)
     number = ((total - weight) // size).astype(np.int64)
-    wanted = np.bincount(number[label_keys], minlength=int(number[-1]) + 1 if keys else 0) if label_keys.size else []
-    small = np.uint16 if keys == 0 or number[-1] < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
+    if not label_keys.size:
+        return
+    wanted = np.bincount(number[label_keys], minlength=int(number[-1]) + 1)
+    small = np.uint16 if number[-1] < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
     events, labels = (np.argsort(number[ids].astype(small), kind="stable") for ids in (event_keys, label_keys))
     event_ends, label_ends = (
         np.searchsorted(number[ids[rows]], np.arange(len(wanted)), side="right")

@@ -46,7 +46,7 @@ def floor(xp: Any, times: Array, step: int) -> Array:
     return xp.where(floored > times, LOWEST, floored)  # it wraps only below the first instant there is
 
 
-def half_open(xp: Any, left: Array | None, right: Array, bounds: Bounds) -> tuple[Array | None, Array]:
+def half_open(left: Array | None, right: Array, bounds: Bounds) -> tuple[Array | None, Array]:
     """The edges ``a, b`` for which ``a <= x < b`` says what the brackets say."""
     if left is not None and bounds[0] == "(":
         left = left + (left < HIGHEST)
@@ -113,7 +113,8 @@ def prefix(xp: Any, counts: Array) -> Array:
 
 
 def chunks(xp: Any, total: Array, size: int) -> Iterator[slice]:
-    """Cut items into runs of a total cost of about ``size``, one item at least; ``total`` are the prefix sums of their costs."""
+    """Cut items into runs of a total cost of about ``size``, one item at least; ``total`` are the prefix sums of their
+    costs."""
     start, items = 0, int(total.size) - 1
     while start < items:
         stop = max(start + 1, int(xp.searchsorted(total, total[start] + size, side="right")) - 1)

@@ -90,7 +90,7 @@ class Values:
 
     def order_of(self, operand: Operand) -> Array:
         """Of each value its place by another column, then by row."""
-        codes = self.xp.asarray(operand.codes[self._source])
+        codes = self.xp.asarray(_codes(operand)[self._source])
         place = self.xp.empty(codes.size, dtype=self.xp.int64)
         place[self.xp.argsort(codes, kind="stable")] = self.xp.arange(codes.size)
         return place
@@ -238,6 +238,12 @@ class Values:
         """The wavelet matrix that counts known rows."""
         found, places = self.distinct
         return ValueLevels(self.xp, places, int(found.size), self.ranks)
+
+
+def _codes(operand: Operand) -> Array:
+    if operand.codes is None:
+        raise TypeError("a column taken whole has no codes")
+    return operand.codes
 
 
 def mixed(ranges: Ranges) -> tuple[Array, Array, Array]:
