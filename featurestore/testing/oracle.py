@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from fractions import Fraction
 from typing import Any
@@ -85,9 +85,10 @@ def aggregate(definition: Definition, rows: Sequence[Row], key: Any, instant: in
         return _vector(definition, rows, key, instant, as_known=as_known)
     inside = rows_of_window(definition, rows, key, instant, as_known=as_known)
     if definition.order_by is not None:
-        inside = sorted(inside, key=lambda row: _order(row[definition.order_by]))
+        order_by = definition.order_by
+        inside = sorted(inside, key=lambda row: _order(row[order_by]))
     if definition.column is None:
-        values = [(row, None) for row in inside]
+        values: list[tuple[Row, Any]] = [(row, None) for row in inside]
     else:
         values = [(row, row[definition.column]) for row in inside]
         if definition.function not in ("count", "decayed_count", "first", "last", "first_n", "last_n"):
@@ -109,11 +110,16 @@ def aggregate(definition: Definition, rows: Sequence[Row], key: Any, instant: in
 
 def _vector(definition: Definition, rows: Sequence[Row], key: Any, instant: int, *, as_known: bool) -> Any:
     elements = []
+    column = definition.column or ""
     for j in range(definition.dimension):
-        part = [{**row, definition.column: _element(row[definition.column], j)} for row in rows]  # type: ignore[dict-item]
-        plain = Definition(**{**definition.__dict__, "dimension": 0, "empty": None})
+        part = [{**row, column: _element(row[column], j)} for row in rows]
+        plain = replace(definition, dimension=0, empty=None)
         elements.append(aggregate(plain, part, key, instant, as_known=as_known))
-    return definition.empty if all(element is None for element in elements) else elements
+    if any(element is not None for element in elements):
+        return elements
+    inside = rows_of_window(definition, rows, key, instant, as_known=as_known)
+    nothing = all(_element(row[column], j) is None for row in inside for j in range(definition.dimension))
+    return definition.empty if nothing else None
 
 
 def _element(vector: Sequence[Any] | None, j: int) -> Any:
@@ -207,14 +213,13 @@ def _spread(values: list[Any], *, root: bool) -> float | None:
     if _not_finite(values) is not None:
         return math.nan
     numbers = [Fraction(value) for value in values]
-    mean = sum(numbers) / len(numbers)
-    variance = sum((number - mean) ** 2 for number in numbers) / (len(numbers) - 1)
+    mean = sum(numbers, Fraction()) / len(numbers)
+    variance = sum(((number - mean) ** 2 for number in numbers), Fraction()) / (len(numbers) - 1)
     if not root or variance == 0:
         return _rounded(variance)
-    scale = math.frexp(_rounded(variance))[1] // 2 if math.isfinite(_rounded(variance)) and _rounded(variance) else None
-    if scale is None:  # beyond the floats, but its root is not: take out an even power of two
-        scale = (variance.numerator.bit_length() - variance.denominator.bit_length()) // 2
-    return math.ldexp(math.sqrt(float(variance / Fraction(4) ** scale)), scale)
+    # A variance may lie beyond the floats where its root does not: take out a power of four.
+    scale = (variance.numerator.bit_length() - variance.denominator.bit_length()) // 2
+    return math.ldexp(math.sqrt(variance / Fraction(4) ** scale), scale)
 
 
 def _most_frequent(values: list[Any]) -> list[Any]:

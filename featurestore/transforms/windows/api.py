@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -15,10 +15,11 @@ from featurestore.registry.types import Decimal, List, Vector
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.windows import columns
 from featurestore.transforms.windows.collect import Collector
-from featurestore.transforms.windows.columns import HostArray, Operand, polars_type
+from featurestore.transforms.windows.columns import HostArray, Operand, polars_type, to_host
 from featurestore.transforms.windows.functions import taken
-from featurestore.transforms.windows.kernels import KERNELS
-from featurestore.transforms.windows.layout import Layout, Ranges, buckets
+from featurestore.transforms.windows.in_threads import in_threads
+from featurestore.transforms.windows.kernels import KERNELS, Answer
+from featurestore.transforms.windows.layout import Bucket, Layout, Ranges, buckets
 from featurestore.transforms.windows.schema import WindowFeature, window_features
 from featurestore.transforms.windows.values import Values, joined
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 BUCKET_ROWS: Final = 1 << 18
 """Events and labels worked on at a time, unless one key has more."""
+
+_Answers: TypeAlias = list[tuple[Collector, Answer]]
 
 
 def compute_windows(
@@ -39,23 +42,27 @@ def compute_windows(
     as_known: bool = False,
     xp: Any = np,
     bucket_rows: int = BUCKET_ROWS,
+    threads: int | None = None,
 ) -> dict[str, pl.Series]:
     """The view's window features, and what it derives of them, for each label.
 
-    Exact, by ``docs/semantics.md``: the same events give the same bits in whatever order they come, however they are cut into batches
-    or buckets, and whether ``xp`` is NumPy or CuPy (sums and variances of floats included: ``exact.py``; only decayed sums
-    depend on the order of addition, within 1e-12 of the sum of sizes). Time O((events + labels) log events),
-    whatever the windows' width and however many events a key has; memory beyond the arguments and the answers: some 300 bytes for each row of
-    the bucket at work.
+    Exact, by ``docs/semantics.md``: the same events give the same bits in whatever order they come, however they are cut
+    into batches or buckets, and whether ``xp`` is NumPy or CuPy (sums and variances of floats included: ``exact.py``; only
+    decayed sums depend on the order of addition, within 1e-12 of the sum of sizes). Time O((events + labels) log events),
+    whatever the windows' width and however many events a key has; memory beyond the arguments and the answers: some 300
+    bytes for each row of the bucket at work.
 
     Args:
-        events: the columns that the aggregations read, with ``__event_time``, ``__arrival_time`` and ``__sequence``; in any order.
-        event_keys, label_keys: int64, the same number for the same key, from 0; a negative one is no key: such events are not there, and such labels
+        events: the columns that the aggregations read, with ``__event_time``, ``__arrival_time`` and ``__sequence``; in any
+            order.
+        event_keys, label_keys: int64, the same number for the same key, from 0; a negative one is no key: such events are
+            not there, and such labels
             find empty windows. So do keys that have no events.
         label_times: int64, microseconds since the epoch.
         as_known: count only events that had arrived by the instant.
         xp: the array namespace that computes: ``numpy`` or ``cupy``.
         bucket_rows: how many events and labels to work on at a time.
+        threads: how many buckets to work on at once, on the CPU; None for one a core, at most 8.
 
     Returns:
         By feature name, in the order of :func:`window_schema`, one value a label.
@@ -69,29 +76,39 @@ def compute_windows(
         pl.col(name).cast(pl.String) for name in sorted(source_columns) if events.schema.get(name) in (pl.Categorical, pl.Enum)
     )
     features = window_features(view, events.head(0).to_arrow().schema)
-    labels = label_keys.size
-    groups = _groups(view, events, features, labels)
+    groups = _groups(view, events, features)
     time, arrival, sequence = (_integers(events[name]) for name in (EVENT_TIME, ARRIVAL_TIME, SEQUENCE))
-    keyed_events, keyed_labels = np.nonzero(event_keys >= 0)[0], np.nonzero(label_keys >= 0)[0]
+    keyed_events, keyed_labels = _keyed(event_keys), _keyed(label_keys)
     keys = int(max(event_keys.max(initial=-1), label_keys.max(initial=-1))) + 1
+
+    def compute(bucket: Bucket) -> tuple[HostArray, list[_Answers]]:
+        rows, wanted = keyed_events[bucket.events], keyed_labels[bucket.labels]
+        wanted = wanted[np.lexsort((label_times[wanted], label_keys[wanted]))]  # neighbours look up neighbours
+        layout = Layout(
+            xp,
+            xp.asarray(event_keys[rows] - bucket.first),
+            xp.asarray(time[rows]),
+            lambda: xp.asarray(arrival[rows]),
+            lambda: xp.asarray(sequence[rows]),
+            xp.asarray(label_keys[wanted] - bucket.first),
+            xp.asarray(label_times[wanted]),
+            as_known=as_known,
+        )
+        sorted_rows = rows[to_host(layout.order)]
+        with np.errstate(all="ignore"):
+            return wanted, [group.compute(layout, sorted_rows) for group in groups]
+
+    place = np.full(label_keys.size, keyed_labels.size, dtype=np.int64)
+    answered = 0
+    parts = buckets(event_keys[keyed_events], label_keys[keyed_labels], keys, bucket_rows)
+    for wanted, answers in in_threads(compute, parts, threads if xp is np else 1):
+        place[wanted] = np.arange(answered, answered + wanted.size)
+        answered += wanted.size
+        for group, answer in zip(groups, answers, strict=True):
+            group.add(answer)
     with np.errstate(all="ignore"):
-        for bucket in buckets(event_keys[keyed_events], label_keys[keyed_labels], keys, bucket_rows):
-            rows, wanted = keyed_events[bucket.events], keyed_labels[bucket.labels]
-            order = np.lexsort((label_times[wanted], label_keys[wanted]))  # neighbours look up neighbours
-            wanted = wanted[order]
-            layout = Layout(
-                xp,
-                xp.asarray(event_keys[rows] - bucket.first),
-                *(xp.asarray(column[rows]) for column in (time, arrival, sequence)),
-                xp.asarray(label_keys[wanted] - bucket.first),
-                xp.asarray(label_times[wanted]),
-                as_known=as_known,
-            )
-            sorted_rows = rows[columns.to_host(layout.order)]
-            for group in groups:
-                group.compute(layout, sorted_rows, wanted)
-        answers = {feature.name: _finished(feature, groups, labels) for feature in features}
-    return _with_derived(view, answers, labels)
+        columns_by_name = {feature.name: _finished(feature, groups, place) for feature in features}
+    return _with_derived(view, columns_by_name)
 
 
 @dataclass
@@ -104,17 +121,23 @@ class _Group:
     skip_nan: bool
     collectors: dict[str, tuple[WindowFeature, Collector]] = field(default_factory=dict)
 
-    def compute(self, layout: Layout, rows: HostArray, labels: HostArray) -> None:
+    def compute(self, layout: Layout, rows: HostArray) -> _Answers:
         values = Values(layout, rows, self.mask, self.operand, skip_nan=self.skip_nan)
         joint: dict[tuple[Any, ...], Ranges] = {}
+        answers: _Answers = []
         for members in self._by_kernel().values():
             feature = members[0][0]
             windows = tuple((f.window, f.aggregation.bounds, f.aggregation.delay) for f, _ in members)
             if windows not in joint:
                 joint[windows] = values.ranges(joined(layout.xp, [layout.ranges(*window) for window in windows]))
             answer = KERNELS[feature.function.name](values, joint[windows], self._parameters(values, feature))
-            for i, (_, collector) in enumerate(members):
-                collector.add(labels, answer.part(layout.xp, i, labels.size))
+            size = int(layout.label_keys.size)
+            answers += [(collector, answer.part(layout.xp, i, size)) for i, (_, collector) in enumerate(members)]
+        return answers
+
+    def add(self, answers: _Answers) -> None:
+        for collector, answer in answers:
+            collector.add(answer)
 
     def _by_kernel(self) -> dict[tuple[str, str], list[tuple[WindowFeature, Collector]]]:
         members: dict[tuple[str, str], list[tuple[WindowFeature, Collector]]] = {}
@@ -134,7 +157,7 @@ class _Group:
         return given
 
 
-def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], labels: int) -> list[_Group]:
+def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature]) -> list[_Group]:
     groups: dict[tuple[Any, ...], _Group] = {}
     operands: dict[tuple[Any, ...], list[Operand]] = {}
     for feature in features:
@@ -153,7 +176,7 @@ def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFe
             if key not in groups:
                 order = None if aggregation.order_by is None else columns.values(events[aggregation.order_by])
                 groups[key] = _Group(_mask(view, events, feature, order), operand, order, skip_nan)
-            collector = Collector(view.name, feature, labels, operand, column)
+            collector = Collector(view.name, feature, operand, column)
             groups[key].collectors[feature.name] = (feature, collector)
     return list(groups.values())
 
@@ -194,24 +217,22 @@ def _mask(view: FeatureView, events: pl.DataFrame, feature: WindowFeature, order
     return mask
 
 
-def _finished(feature: WindowFeature, groups: Sequence[_Group], labels: int) -> pl.Series:
-    collectors = [group.collectors[feature.name][1] for group in groups if feature.name in group.collectors]
-    parts = [collector.finish() for collector in collectors]
-    if isinstance(feature.type, Vector) and feature.function.elementwise:
-        present = np.logical_or.reduce([collector.valid for collector in collectors])
-        answer = columns.vectors(parts, present)
-    else:
-        answer = parts[0]
+def _finished(feature: WindowFeature, groups: Sequence[_Group], place: HostArray) -> pl.Series:
+    finished = [group.collectors[feature.name][1].finish(place) for group in groups if feature.name in group.collectors]
+    empty = np.logical_and.reduce([nothing for _, nothing in finished])
     kind = polars_type(feature.type)
-    answer = answer.cast(kind).alias(feature.name)
-    if feature.empty is None:
-        return answer
-    empty = pl.Series(np.logical_and.reduce([collector.empty for collector in collectors]))
+    if isinstance(feature.type, Vector) and feature.function.elementwise:
+        present = np.logical_or.reduce([part.is_not_null().to_numpy() for part, _ in finished])
+        answer = columns.vectors([part for part, _ in finished], present).cast(kind)
+    else:
+        answer = finished[0][0].cast(kind)
+    if feature.empty is None or not empty.any():
+        return answer.alias(feature.name)
     value = pl.lit(pl.Series([feature.empty], dtype=kind))
-    return pl.select(pl.when(empty).then(value).otherwise(answer).alias(feature.name)).to_series()
+    return pl.select(pl.when(pl.Series(empty)).then(value).otherwise(answer).alias(feature.name)).to_series()
 
 
-def _with_derived(view: FeatureView, answers: dict[str, pl.Series], labels: int) -> dict[str, pl.Series]:
+def _with_derived(view: FeatureView, answers: dict[str, pl.Series]) -> dict[str, pl.Series]:
     if not view.derived:
         return answers
     frame = pl.DataFrame(answers) if answers else pl.DataFrame()
@@ -223,6 +244,11 @@ def _with_derived(view: FeatureView, answers: dict[str, pl.Series], labels: int)
                 view.name, f"derived feature {name!r}: {error}", hint=f"it may use {', '.join(frame.columns[:12])}"
             ) from error
     return {column.name: column for column in frame.get_columns()}
+
+
+def _keyed(keys: HostArray) -> HostArray:
+    """Places of rows that have a key."""
+    return np.nonzero(keys >= 0)[0]
 
 
 def _integers(column: pl.Series) -> HostArray:

@@ -99,7 +99,7 @@ def _valid(column: pl.Series) -> HostArray | None:
     return column.is_not_null().to_numpy() if column.null_count() else None
 
 
-def _no_codes(codes: HostArray, valid: HostArray) -> pl.Series:
+def _no_codes(_codes: HostArray, _valid: HostArray) -> pl.Series:
     raise TypeError("a column taken whole has no codes")
 
 

@@ -1,9 +1,9 @@
 """Exponentially decayed sums: ``sum of x * 2**-((end - event_time) / half_life)`` over a window with right edge ``end``.
 
 A block of rows is summed as seen from its last row's instant; two neighbours merge by decaying the left one to the right one's
-instant. Blocks of 1, 2, 4, ... rows are kept one level at a time, and each range takes at most two of a level (a segment tree, walked bottom up), decayed
-to its own end. Every factor is at most 1 and nothing is subtracted, so rows outside the window leave no trace.
-O(n + m log n) time, O(n + m) memory.
+instant. Blocks of 1, 2, 4, ... rows are kept one level at a time, and each range takes at most two of a level (a segment
+tree, walked bottom up), decayed to its own end. Every factor is at most 1 and nothing is subtracted, so rows outside the
+window leave no trace. O(n + m log n) time, O(n + m) memory.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """Dominance: the rows of a range whose rank is below a limit, for every query at once.
 
-A wavelet matrix (Claude, Navarro and Ordonez, "The wavelet matrix", 2015), walked from the top bit of the rank down and thrown away
-level by level: at each level rows are parted, stably, into those whose bit is 0 and those whose bit is 1. A query whose limit has a 1
-there takes all its rows with a 0, which stand side by side, and follows the ones; otherwise it follows the zeros. So
-"rows ``[low, high)`` with ``rank < limit``" is a union of at most log2(ranks) runs of neighbouring rows in permuted orders, each still
-in row order. What can be merged over runs (counts, sums, extremes) is answered in O((n + m) log n) time for n rows and m queries,
-O(n + m) memory, without ever subtracting a row that is not in the answer.
+A wavelet matrix (Claude, Navarro and Ordonez, "The wavelet matrix", 2015), walked from the top bit of the rank down and
+thrown away level by level: at each level rows are parted, stably, into those whose bit is 0 and those whose bit is 1. A
+query whose limit has a 1 there takes all its rows with a 0, which stand side by side, and follows the ones; otherwise it
+follows the zeros. So "rows ``[low, high)`` with ``rank < limit``" is a union of at most log2(ranks) runs of neighbouring
+rows in permuted orders, each still in row order. What can be merged over runs (counts, sums, extremes) is answered in O((n +
+m) log n) time for n rows and m queries, O(n + m) memory, without ever subtracting a row that is not in the answer.
 """
 
 from __future__ import annotations

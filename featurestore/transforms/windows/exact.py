@@ -1,22 +1,26 @@
 """Exact sums: numbers as integers in base 2**26, so that a window is the difference of two prefix sums, with nothing lost.
 
-Every finite float is an integer times a power of two. With ``2**unit`` the least bit set in any value of the bucket, each value is
-``X * 2**unit`` for an integer ``X``, written in signed digits of 26 bits. Prefix sums of each digit are 64-bit integers that cannot overflow
-below 2**37 rows; the digits of a range's sum are differences of them: exact whatever stands before the range, be it an outlier
-of 1e300, and the same however rows were ordered, split into batches or placed on a device. The answer is rounded once, to nearest, ties to even
-(as ``math.fsum`` does). Squares are exact as well (products of digits, carried), so that
+Every finite float is an integer times a power of two. With ``2**unit`` the least bit set in any value of the bucket, each
+value is ``X * 2**unit`` for an integer ``X``, written in signed digits of 26 bits. Prefix sums of each digit are 64-bit
+integers that cannot overflow below 2**37 rows; the digits of a range's sum are differences of them: exact whatever stands
+before the range, be it an outlier of 1e300, and the same however rows were ordered, split into batches or placed on a
+device. The answer is rounded once, to nearest, ties to even (as ``math.fsum`` does). Squares are exact as well (products of
+digits, carried), so that
 
     var = (n * sum(x**2) - sum(x)**2) / (n * (n - 1))
 
 has an exact numerator: the subtraction loses nothing, and the variance is right to the last bits for any mean.
-(Superaccumulators: Kulisch, "Computer Arithmetic and Validity", 2013; Neal, "Fast exact summation using small and large superaccumulators", 2015.)
+(Superaccumulators: Kulisch, "Computer Arithmetic and Validity", 2013; Neal, "Fast exact summation using small and large
+superaccumulators", 2015.)
 
-Cost: O((n + m) * d) for sums and O(n * d**2 + m * d**2) for variances, ``d`` digits: 1 for small integers, 3 for any 64-bit integers, 3 to 5 for
-usual floats, 81 for a bucket that holds both 1e-308 and 1e308. Memory: ``8 * d`` bytes a row for sums, ``24 * d`` with squares.
+Cost: O((n + m) * d) for sums and O(n * d**2 + m * d**2) for variances, ``d`` digits: 1 for small integers, 3 for any 64-bit
+integers, 3 to 5 for usual floats, 81 for a bucket that holds both 1e-308 and 1e308. Memory: ``8 * d`` bytes a row for sums,
+``24 * d`` with squares.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Final
 
@@ -24,6 +28,7 @@ from featurestore.transforms.windows.ranges import Array, prefix
 
 DIGIT: Final = 26
 MASK: Final = (1 << DIGIT) - 1
+_CHUNK: Final = 1 << 14
 
 
 class ExactSums:
@@ -42,9 +47,15 @@ class ExactSums:
         else:
             self.digits, self.unit = _digits_of_integers(xp, numbers), 0
 
+    @property
+    def extra(self) -> int:
+        """How many digits a sum may need beyond those of its summands and its carry."""
+        return 0 if self.digits[0].size < 1 << DIGIT else 1
+
     @cached_property
     def sums(self) -> list[Array]:
-        """Prefix sums of the digits, lowest digit first: differences of them are the digits of a range's sum, not yet carried."""
+        """Prefix sums of the digits, lowest digit first: differences of them are the digits of a range's sum, not yet
+        carried."""
         return [prefix(self.xp, digit) for digit in self.digits]
 
     @cached_property
@@ -128,8 +139,11 @@ def _square(digits: list[Array]) -> list[Array]:
     return squared
 
 
-def carried(digits: list[Array], extra: int = 2) -> list[Array]:
-    """The same numbers with every digit in 0 to 2**26 - 1, but the last, which carries the sign."""
+def carried(digits: list[Array], extra: int = 0) -> list[Array]:
+    """The same numbers with every digit in 0 to 2**26 - 1, but the last, which carries the sign.
+
+    The last is below 2**26 as well, in size, where the numbers are sums over fewer than 2**26 rows; else with ``extra=1``.
+    """
     carry: Any = 0
     clean = []
     for digit in digits:
@@ -142,12 +156,14 @@ def carried(digits: list[Array], extra: int = 2) -> list[Array]:
     return [*clean, carry]
 
 
-def magnitudes(xp: Any, digits: list[Array]) -> tuple[list[Array], Array]:
+def magnitudes(xp: Any, digits: list[Array], extra: int = 0) -> tuple[list[Array], Array]:
     """Absolute values in clean digits, and where the numbers are negative."""
-    clean = carried(digits)
+    clean = carried(digits, extra)
     negative = clean[-1] < 0
+    if not bool(negative.any()):
+        return clean, negative
     sign = 1 - 2 * negative.astype(xp.int64)
-    return carried([digit * sign for digit in digits]), negative
+    return carried([digit * sign for digit in digits], extra), negative
 
 
 def to_float(xp: Any, clean: list[Array], unit: int) -> tuple[Array, Array]:
@@ -156,21 +172,25 @@ def to_float(xp: Any, clean: list[Array], unit: int) -> tuple[Array, Array]:
     The two highest digits in use are the integer part (52 bits at most), the next two its fraction, and whatever lies
     below sets the fraction's last bit: one floating addition of two exact numbers then rounds as the whole number would.
     """
-    stack = xp.stack(clean)
-    used = stack != 0
-    places = xp.arange(1, len(clean) + 1)[:, None]
-    top = (used * places).max(axis=0)
-    padded = xp.concatenate([xp.zeros((4, stack.shape[1]), dtype=xp.int64), stack])
-    first, second, third, fourth = (xp.take_along_axis(padded, (top + 3 - j)[None], axis=0)[0] for j in range(4))
-    below = (used & (places <= top - 4)).any(axis=0) if len(clean) > 4 else 0
-    whole = ((first << DIGIT) | second).astype(xp.float64)
-    fraction = ((third << DIGIT) | fourth | below).astype(xp.float64)
-    return whole + fraction * 2.0 ** (-2 * DIGIT), (top - 2) * DIGIT + unit
+    top = xp.full(clean[0].size, 3, dtype=xp.int16)
+    for k, digit in enumerate(clean[4:], start=4):
+        top[digit != 0] = k
+    mantissa = xp.zeros(top.size, dtype=xp.float64)
+    padded = [*clean, *[xp.zeros_like(clean[0])] * (4 - len(clean))]
+    for place in xp.nonzero(xp.bincount(top))[0].tolist():
+        chosen = xp.nonzero(top == place)[0]
+        part = padded if chosen.size == top.size else [digit[chosen] for digit in padded[: place + 1]]
+        fraction = (part[place - 2] << DIGIT) | part[place - 3]
+        for digit in part[: place - 3]:
+            fraction = fraction | (digit != 0)
+        whole = ((part[place] << DIGIT) | part[place - 1]).astype(xp.float64)
+        mantissa[chosen] = whole + fraction.astype(xp.float64) * 2.0 ** (-2 * DIGIT)
+    return mantissa, (top.astype(xp.int32) - 1) * DIGIT + unit
 
 
 def to_int64(xp: Any, digits: list[Array], *, unsigned: bool) -> tuple[Array, Array]:
     """Numbers of at most three digits as int64 (or uint64), and where they do not fit."""
-    clean = carried([*digits, *[xp.zeros_like(digits[0])] * (3 - len(digits))], extra=0)
+    clean = carried([*digits, *[xp.zeros_like(digits[0])] * (3 - len(digits))])
     upper = clean[2] + (clean[3] << DIGIT)
     limit = 1 << (64 - 2 * DIGIT)
     outside = (upper < 0) | (upper >= limit) if unsigned else (upper < -(limit >> 1)) | (upper >= limit >> 1)
@@ -178,23 +198,20 @@ def to_int64(xp: Any, digits: list[Array], *, unsigned: bool) -> tuple[Array, Ar
     return value.view(xp.uint64) if unsigned else value, outside
 
 
-def to_python(digits: list[Array], index: int) -> int:
-    """One number as Python's integer."""
-    return sum(int(digit[index]) << (DIGIT * k) for k, digit in enumerate(digits))
-
-
-def scatter(xp: Any, count: Array, sums: list[Array], squares: list[Array]) -> list[Array]:
+def scatter(xp: Any, count: Array, sums: list[Array], squares: list[Array], extra: int = 0) -> list[Array]:
     """``n * sum(x**2) - sum(x)**2`` in clean digits: never negative."""
-    plain, _ = magnitudes(xp, sums)
-    while len(plain) > 1 and not bool(plain[-1].any()):
-        plain.pop()
-    minuend = carried(squares)
-    size = max(2 * len(plain), len(minuend)) + 1
-    zero = xp.zeros(count.size, dtype=xp.int64)
-    total = [zero for _ in range(size)]
-    for k, digit in enumerate(minuend):
-        total[k] = count * digit
+    plain, _ = magnitudes(xp, sums, extra)
+    minuend = carried(squares, extra)
+    total = [count * digit for digit in minuend]
+    total += [xp.zeros_like(count)] * (2 * len(plain) - len(total))
     for i, left in enumerate(plain):
         for j in range(i, len(plain)):
-            total[i + j] = total[i + j] - (left * plain[j] if i == j else 2 * (left * plain[j]))
+            total[i + j] = total[i + j] - (left * plain[j] if i == j else (left * plain[j]) << 1)
     return carried(total)
+
+
+def in_chunks(xp: Any, size: int, function: Callable[[slice], tuple[Array, ...]]) -> tuple[Array, ...]:
+    """``function(slice)`` over slices small enough for the processor's cache, its arrays put together again."""
+    step = max(size, 1) if xp.__name__ != "numpy" else _CHUNK
+    parts = [function(slice(start, start + step)) for start in range(0, max(size, 1), step)]
+    return parts[0] if len(parts) == 1 else tuple(xp.concatenate(column) for column in zip(*parts, strict=True))

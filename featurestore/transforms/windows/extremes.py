@@ -1,8 +1,8 @@
 """Least and greatest of a range: sparse tables.
 
-A range of length ``L`` is covered by two overlapping runs of ``2^floor(log2 L)`` rows, so that one table per power of two answers it with
-two look-ups (Bender and Farach-Colton, "The LCA problem revisited", 2000). Values are 64-bit integers in the order of the column
-(floats by their bits, other types by rank): answers are bit for bit a value of the data, on any machine.
+A range of length ``L`` is covered by two overlapping runs of ``2^floor(log2 L)`` rows, so that one table per power of two
+answers it with two look-ups (Bender and Farach-Colton, "The LCA problem revisited", 2000). Values are 64-bit integers in the
+order of the column (floats by their bits, other types by rank): answers are bit for bit a value of the data, on any machine.
 
 Time O(n log n + m). Tables are built one from the other and only one is kept: O(n + m) memory.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from featurestore.transforms.windows.dominance import runs
 from featurestore.transforms.windows.ranges import HIGHEST, Array
 
 
@@ -35,12 +34,4 @@ def least(xp: Any, values: Array, low: Array, high: Array) -> Array:
         chosen = queries[ends[power] : ends[power + 1]]
         if chosen.size:
             answer[chosen] = xp.minimum(table[low[chosen]], table[high[chosen] - (1 << power)])
-    return answer
-
-
-def known_least(xp: Any, values: Array, ranks: Array, low: Array, high: Array, limit: Array) -> Array:
-    """The least of each range among the rows with a rank below the limit. Time O((n log n + m) log n)."""
-    answer = xp.full(low.size, HIGHEST, dtype=xp.int64)
-    for rows, first, last in runs(xp, ranks, low, high, limit):
-        answer = xp.minimum(answer, least(xp, values[rows], first, last))
     return answer

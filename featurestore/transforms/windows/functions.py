@@ -18,8 +18,8 @@ decayed_sum      number, Bool        Float64                       half_life, sk
 decayed_count    any, or None        Float64                       half_life, skip_nan
 ===============  ==================  ============================  ==============================================
 
-"Plain" is every type but Struct. Of a Vector, numeric functions are taken element by element and give a Vector; of a List, every
-function but count, decayed_count, first, last, first_n and last_n takes the elements as values of their own.
+"Plain" is every type but Struct. Of a Vector, numeric functions are taken element by element and give a Vector; of a List,
+every function but count, decayed_count, first, last, first_n and last_n takes the elements as values of their own.
 """
 
 from __future__ import annotations

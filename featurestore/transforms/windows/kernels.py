@@ -1,8 +1,10 @@
 """Each aggregate function over ranges of rows.
 
-A kernel takes the values of a bucket and the ranges of one or more windows, all as one, and gives an :class:`Answer` for each range. Its cost and
-memory, for n values and m ranges (d digits of a number, s distinct values; ``known`` where rows arrive out of order and
-``as_known`` is asked, for the labels concerned only):
+A kernel takes the values of a bucket and the ranges of one or more windows, all as one, and gives an :class:`Answer` for
+each range. Its cost and memory, for n values and m ranges (d digits of a number, s distinct values). "Known" is what
+``as_known`` costs for the labels whose window holds rows that arrived later than younger ones, and before the instant as
+well as after; where such rows are few, they are listed one by one and counts, sums, extremes, ends and decayed sums cost as
+much as without (``Values.pieces``):
 
 ==========================  ==================================  ====================================  ============
 function                    method                              time                                  known
@@ -42,8 +44,9 @@ class Answer:
     """What a kernel found for each range.
 
     Args:
-        holds: what ``data`` is: the answers themselves, codes of the column, places in the event table, or the digits of integers.
-        data: one entry a range; of lists all entries, one list after the other.
+        holds: what ``data`` is: the answers themselves, codes of the column, places in the event table, or the digits of
+            integers.
+        data: one entry a range; of lists all entries, one list after the other; of quantiles and digits, several columns.
         valid: where there is an answer; of lists always.
         lengths: of lists.
         empty: where the window has no value, if that is not where there is no answer.
@@ -69,12 +72,8 @@ class Answer:
             return Answer(self.holds, data[int(ends[run.start]) : int(ends[run.stop])], valid, self.lengths[run], empty)
         if self.holds == "digits":
             return Answer(self.holds, [digit[run] for digit in data], valid)
-        if isinstance(data, tuple):  # quantiles: two neighbours of each range that has rows
-            codes, weight = data
-            before, inside = int(self.valid[: run.start].sum()), int(valid.sum())
-            lower = slice(before, before + inside)
-            upper = slice(weight.size + before, weight.size + before + inside)
-            return Answer(self.holds, (xp.concatenate([codes[lower], codes[upper]]), weight[lower]), valid)
+        if isinstance(data, tuple):
+            return Answer(self.holds, tuple(column[run] for column in data), valid)
         return Answer(self.holds, data[run], valid, None, empty, None if self.overflow is None else self.overflow[run])
 
 
@@ -97,54 +96,75 @@ def _all(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
 
 def _sums(values: Values, ranges: Ranges) -> list[Array]:
     held = values.exact
-    return values.totals(held.digits, ranges, held.sums)
+    sums: list[Array] = values.once(ranges, "sums", lambda: values.totals(held.digits, ranges, held.sums))
+    return sums
+
+
+def _float_sums(values: Values, ranges: Ranges) -> tuple[Array, Array]:
+    """Mantissa, with its sign, and exponent of each sum."""
+
+    def compute() -> tuple[Array, ...]:
+        digits, held = _sums(values, ranges), values.exact
+
+        def part(run: slice) -> tuple[Array, Array]:
+            clean, negative = exact.magnitudes(values.xp, [digit[run] for digit in digits], held.extra)
+            mantissa, exponent = exact.to_float(values.xp, clean, held.unit)
+            return values.xp.where(negative, -mantissa, mantissa), exponent
+
+        return exact.in_chunks(values.xp, len(ranges), part)
+
+    mantissa, exponent = values.once(ranges, "float sums", compute)
+    return mantissa, exponent
 
 
 def _sum(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
     xp = values.xp
-    total, digits = values.count(ranges), _sums(values, ranges)
+    total = values.count(ranges)
     if isinstance(values.numbers, tuple):
-        return Answer("digits", digits, total > 0)
+        return Answer("digits", _sums(values, ranges), total > 0)
     if values.numbers.dtype != xp.float64:
-        number, outside = exact.to_int64(xp, digits, unsigned=values.numbers.dtype == xp.uint64)
+        number, outside = exact.to_int64(xp, _sums(values, ranges), unsigned=values.numbers.dtype == xp.uint64)
         return Answer("values", number, total > 0, overflow=outside & (total > 0))
-    clean, negative = exact.magnitudes(xp, digits)
-    mantissa, exponent = exact.to_float(xp, clean, values.exact.unit)
-    number = xp.ldexp(xp.where(negative, -mantissa, mantissa), exponent)
-    return Answer("values", _with_infinities(values, ranges, number), total > 0)
+    return Answer("values", _with_infinities(values, ranges, xp.ldexp(*_float_sums(values, ranges))), total > 0)
 
 
 def _mean(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     xp = values.xp
     total = values.count(ranges)
-    clean, negative = exact.magnitudes(xp, _sums(values, ranges))
-    mantissa, exponent = exact.to_float(xp, clean, values.exact.unit)
-    share = mantissa / xp.maximum(total, 1) / _scale(parameters)
-    number = xp.ldexp(xp.where(negative, -share, share), exponent)
+    mantissa, exponent = _float_sums(values, ranges)
+    number = xp.ldexp(mantissa / xp.maximum(total, 1) / _scale(parameters), exponent)
     return Answer("values", _with_infinities(values, ranges, number), total > 0)
 
 
-def _scatter(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> tuple[Array, Array, Array]:
+def _spread(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> tuple[Array, Array, Array]:
     """Mantissa and exponent of each variance, and the number of values."""
     xp = values.xp
     total = values.count(ranges)
-    held = values.exact
-    squares = values.totals(held.square_digits, ranges, held.squares)
-    clean = exact.scatter(xp, total, _sums(values, ranges), squares)
-    mantissa, exponent = exact.to_float(xp, clean, 2 * held.unit)
+
+    def compute() -> tuple[Array, ...]:
+        held, sums = values.exact, _sums(values, ranges)
+        squares = values.totals(held.square_digits, ranges, held.squares)
+
+        def part(run: slice) -> tuple[Array, Array]:
+            clean = exact.scatter(xp, total[run], [d[run] for d in sums], [d[run] for d in squares], held.extra)
+            return exact.to_float(xp, clean, 2 * held.unit)
+
+        return exact.in_chunks(xp, len(ranges), part)
+
+    mantissa, exponent = values.once(ranges, "scatter", compute)
     pairs = xp.maximum(total, 2).astype(xp.float64) * (xp.maximum(total, 2) - 1)
     return mantissa / pairs / _scale(parameters) ** 2, exponent, total
 
 
 def _var(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
-    share, exponent, total = _scatter(values, ranges, parameters)
+    share, exponent, total = _spread(values, ranges, parameters)
     number = values.xp.ldexp(share, exponent)
     return Answer("values", _with_infinities(values, ranges, number, spread=True), total > 1, empty=total == 0)
 
 
 def _std(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     xp = values.xp
-    share, exponent, total = _scatter(values, ranges, parameters)
+    share, exponent, total = _spread(values, ranges, parameters)
     number = xp.ldexp(xp.sqrt(xp.ldexp(share, exponent & 1)), exponent >> 1)
     return Answer("values", _with_infinities(values, ranges, number, spread=True), total > 1, empty=total == 0)
 
@@ -286,14 +306,14 @@ def _owners(xp: Any, queries: Array, lengths: Array) -> Array:
 def _mode(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
     xp = values.xp
     top = _top_k(values, ranges, {"n": 1})
-    there = top.lengths > 0
+    there = xp.asarray(top.lengths) > 0
     found = xp.zeros(len(ranges), dtype=xp.int64)
     found[there] = top.data
     return Answer("codes", found, there)
 
 
 def _quantile(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
-    """Codes of the two neighbours, one after the other, and the weight of the upper one."""
+    """Codes of the two neighbours, and the weight of the upper one."""
     xp = values.xp
     total = values.count(ranges)
     there = xp.nonzero(total)[0]
@@ -302,13 +322,16 @@ def _quantile(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> 
     upper = xp.minimum(lower + 1, total[there] - 1)
     distinct, places = values.distinct
     found = _select(values, ranges, places, xp.concatenate([there, there]), xp.concatenate([lower, upper]))
-    return Answer("codes", (_take(xp, distinct, found), position - lower), total > 0)
+    data = tuple(xp.zeros(total.size, dtype=kind) for kind in (xp.int64, xp.int64, xp.float64))
+    codes = _take(xp, distinct, found)
+    data[0][there], data[1][there], data[2][there] = codes[: there.size], codes[there.size :], position - lower
+    return Answer("codes", data, total > 0)
 
 
 def _decayed_sum(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     numbers = values.numbers
     if isinstance(numbers, tuple):
-        numbers = numbers[0] * 2.0**64 + numbers[1]
+        numbers = sum(digit * 2.0 ** (exact.DIGIT * k) for k, digit in enumerate(values.exact.digits))
     answer = _decayed(values, values.xp.asarray(numbers, dtype=values.xp.float64), ranges, parameters) / _scale(parameters)
     return Answer("values", _with_infinities(values, ranges, answer), values.count(ranges) > 0)
 
@@ -324,7 +347,7 @@ def _decayed(values: Values, numbers: Array, ranges: Ranges, parameters: Mapping
     if ranges.mixed.size:
         end = ranges.end[ranges.mixed]
         part = xp.zeros(end.size, dtype=xp.float64)
-        for rows, low, high in dominance.runs(xp, values.ranks, *mixed(ranges)):
+        for rows, low, high in values.pieces(ranges):
             part += decayed_sum(xp, numbers[rows], values.times[rows], low, high, end, half_life)
         answer[ranges.mixed] = part
     return answer

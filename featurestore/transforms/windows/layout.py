@@ -3,31 +3,31 @@
 Rows are sorted by (key, event time, arrival, sequence). A key's window is then a run of neighbouring rows, found by two
 binary searches: O((n + m) log n) for n events and m labels, whatever the windows' width and however skewed the keys.
 
-**What was known** (``as_known``). Only rows that had arrived by the instant count. With ``M`` the running maximum of arrivals within
-the key and ``N`` the running minimum from its end, both monotone, binary searches cut the range exactly: rows before the first
-with ``M > t`` are all known, rows from the first with ``N > t`` are all unknown. Where arrivals follow events, the two cuts meet and
-the range stays a range. Otherwise rows between the cuts are mixed, and the label is handed to the kernels with its limit:
-"rows ``[low, high)`` whose arrival rank is below ``limit``", a dominance query (``dominance.py``).
+**What was known** (``as_known``). Only rows that had arrived by the instant count. With ``M`` the running maximum of
+arrivals within the key and ``N`` the running minimum from its end, both monotone, binary searches cut the range exactly:
+rows before the first with ``M > t`` are all known, rows from the first with ``N > t`` are all unknown. Where arrivals follow
+events, the two cuts meet and the range stays a range. Otherwise rows between the cuts are mixed, and the label is handed to
+the kernels with its limit: "rows ``[low, high)`` whose arrival rank is below ``limit``" (``Values.pieces``).
 
 Memory: about 60 bytes an event and 40 a label of the bucket.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from featurestore.registry.aggregations import Bounds, Window
-from featurestore.transforms.windows.ranges import Array, Axis, edges, half_open, running_max
+from featurestore.transforms.windows.ranges import Array, Axis, distinct, edges, half_open, running_max
 
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
     """For each label the rows ``low`` to ``high`` (excluded), and the right edge of its window.
 
-    Of those at the places ``mixed`` only the rows with an arrival rank below ``limit`` count.
+    Of those at the places ``mixed`` only the rows with an arrival rank below ``limit`` count; those before ``certain`` all do.
     """
 
     low: Array
@@ -35,6 +35,7 @@ class Ranges:
     end: Array
     mixed: Array
     limit: Array
+    certain: Array
 
     def __len__(self) -> int:
         return int(self.low.size)
@@ -44,7 +45,8 @@ class Layout:
     """One bucket's events and labels.
 
     Args:
-        keys, times, arrivals, sequences: of the events; ``keys`` and ``label_keys`` count from 0 within the bucket.
+        keys, times: of the events; ``keys`` and ``label_keys`` count from 0 within the bucket.
+        arrivals, sequences: give those columns of the events; called only if they are needed.
         label_keys, label_times: in this order, or any other: answers come in the labels' own order.
         as_known: leave out what arrived after the instant.
     """
@@ -54,8 +56,8 @@ class Layout:
         xp: Any,
         keys: Array,
         times: Array,
-        arrivals: Array,
-        sequences: Array,
+        arrivals: Callable[[], Array],
+        sequences: Callable[[], Array],
         label_keys: Array,
         label_times: Array,
         *,
@@ -71,7 +73,7 @@ class Layout:
         self._places = places[self.order]
         self.times = times[self.order]
         self.keys = keys[self.order]
-        self._arrivals = arrivals[self.order]
+        self._arrivals_of = arrivals
         self._keys_count = count
         self._cache: dict[tuple[Window, Bounds, int], Ranges] = {}
 
@@ -90,17 +92,17 @@ class Layout:
     def _ranges(self, window: Window, bounds: Bounds, delay: int) -> Ranges:
         xp = self.xp
         left, end = edges(xp, window, delay, self.label_times)
-        first, last = half_open(xp, left, end, bounds)
+        first, last = half_open(left, end, bounds)
         low = self._first_row(self._axis.low if first is None else first)
         high = xp.maximum(self._first_row(last), low)
         nothing = xp.zeros(0, dtype=xp.int64)
         if not self.as_known:
-            return Ranges(low, high, end, nothing, nothing)
+            return Ranges(low, high, end, nothing, nothing, nothing)
         known, unknown = self._known_cuts
         high = xp.maximum(xp.minimum(high, unknown), low)
         mixed = xp.nonzero(xp.maximum(known, low) < high)[0]
         limit = xp.searchsorted(self._distinct_arrivals, self.label_times[mixed], side="right")
-        return Ranges(low, high, end, mixed, limit)
+        return Ranges(low, high, end, mixed, limit, xp.maximum(known, low)[mixed])
 
     def _first_row(self, instants: Array | int) -> Array:
         """The first row of the label's key at or after the instant."""
@@ -109,8 +111,12 @@ class Layout:
         return xp.searchsorted(self._places, self.label_keys * self._axis.size + position)
 
     @cached_property
+    def _arrivals(self) -> Array:
+        return self._arrivals_of()[self.order]
+
+    @cached_property
     def _distinct_arrivals(self) -> Array:
-        return self.xp.unique(self._arrivals)
+        return distinct(self.xp, self._arrivals)
 
     @cached_property
     def arrival_ranks(self) -> Array:
@@ -130,9 +136,9 @@ class Layout:
         return xp.searchsorted(highest, wanted), xp.searchsorted(lowest, wanted)
 
 
-def _order(xp: Any, places: Array, arrivals: Array, sequences: Array) -> Array:
+def _order(xp: Any, places: Array, arrivals: Callable[[], Array], sequences: Callable[[], Array]) -> Array:
     """The permutation that sorts rows by (place, arrival, sequence)."""
-    order = xp.argsort(places, kind="stable")
+    order = xp.argsort(places)
     placed = places[order]
     same = placed[1:] == placed[:-1]
     if not bool(same.any()):
@@ -143,7 +149,7 @@ def _order(xp: Any, places: Array, arrivals: Array, sequences: Array) -> Array:
     tied[:-1] |= same
     where = xp.nonzero(tied)[0]
     rows = order[where]
-    order[where] = rows[xp.lexsort(xp.stack([sequences[rows], arrivals[rows], places[rows]]))]
+    order[where] = rows[xp.lexsort(xp.stack([sequences()[rows], arrivals()[rows], places[rows]]))]
     return order
 
 
@@ -167,8 +173,10 @@ def buckets(event_keys: Any, label_keys: Any, keys: int, size: int) -> Iterator[
     weight = np.bincount(event_keys, minlength=keys) + np.bincount(label_keys, minlength=keys)
     total = np.cumsum(weight)
     number = ((total - weight) // size).astype(np.int64)
-    wanted = np.bincount(number[label_keys], minlength=int(number[-1]) + 1 if keys else 0) if label_keys.size else []
-    small = np.uint16 if keys == 0 or number[-1] < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
+    if not label_keys.size:
+        return
+    wanted = np.bincount(number[label_keys], minlength=int(number[-1]) + 1)
+    small = np.uint16 if number[-1] < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
     events, labels = (np.argsort(number[ids].astype(small), kind="stable") for ids in (event_keys, label_keys))
     event_ends, label_ends = (
         np.searchsorted(number[ids[rows]], np.arange(len(wanted)), side="right")

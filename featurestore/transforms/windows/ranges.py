@@ -7,6 +7,7 @@ at or after B", and both rows come from one binary search in a single sorted arr
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
@@ -45,7 +46,7 @@ def floor(xp: Any, times: Array, step: int) -> Array:
     return xp.where(floored > times, LOWEST, floored)  # it wraps only below the first instant there is
 
 
-def half_open(xp: Any, left: Array | None, right: Array, bounds: Bounds) -> tuple[Array | None, Array]:
+def half_open(left: Array | None, right: Array, bounds: Bounds) -> tuple[Array | None, Array]:
     """The edges ``a, b`` for which ``a <= x < b`` says what the brackets say."""
     if left is not None and bounds[0] == "(":
         left = left + (left < HIGHEST)
@@ -70,7 +71,7 @@ class Axis:
     def of(cls, xp: Any, times: Array, keys: int) -> Axis:
         low, high = (int(times.min()), int(times.max())) if times.size else (0, 0)
         fits = (high - low + 2) * max(keys, 1) <= HIGHEST
-        return cls(xp, low, high, None if fits else xp.unique(times))
+        return cls(xp, low, high, None if fits else distinct(xp, times))
 
     @property
     def size(self) -> int:
@@ -96,8 +97,26 @@ def running_max(xp: Any, values: Array) -> Array:
     return values
 
 
+def distinct(xp: Any, values: Array) -> Array:
+    """The distinct values in order. NumPy's own ``unique`` of integers hashes them, which takes several times as long."""
+    ordered = xp.sort(values)
+    new = xp.ones(ordered.size, dtype=bool)
+    new[1:] = ordered[1:] != ordered[:-1]
+    return ordered[new]
+
+
 def prefix(xp: Any, counts: Array) -> Array:
     """Sums of the first 0, 1, ..., n entries."""
     total = xp.zeros(counts.size + 1, dtype=xp.int64)
     xp.cumsum(counts, out=total[1:])
     return total
+
+
+def chunks(xp: Any, total: Array, size: int) -> Iterator[slice]:
+    """Cut items into runs of a total cost of about ``size``, one item at least; ``total`` are the prefix sums of their
+    costs."""
+    start, items = 0, int(total.size) - 1
+    while start < items:
+        stop = max(start + 1, int(xp.searchsorted(total, total[start] + size, side="right")) - 1)
+        yield slice(start, min(stop, items))
+        start = stop

@@ -267,8 +267,7 @@ def _expression_type(fault: _Fault, what: str, expression: Expression, frame: pl
 
 
 def _polars_type(data_type: DataType) -> pl.DataType:
-    column = pl.from_arrow(pa.array([], type=to_arrow(data_type)))
-    return column.dtype
+    return pl.Series(pl.from_arrow(pa.array([], type=to_arrow(data_type)))).dtype
 
 
 def _empty_frame(schema: pa.Schema) -> pl.DataFrame:

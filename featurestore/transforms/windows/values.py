@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 from featurestore.transforms.windows import dominance
 from featurestore.transforms.windows.columns import Operand
 from featurestore.transforms.windows.exact import ExactSums
-from featurestore.transforms.windows.extremes import known_least, least
+from featurestore.transforms.windows.extremes import least
 from featurestore.transforms.windows.layout import Layout, Ranges
-from featurestore.transforms.windows.ranges import Array, prefix
+from featurestore.transforms.windows.ranges import HIGHEST, Array, chunks, distinct, prefix
 from featurestore.transforms.windows.wavelet import ValueLevels, previous_occurrence
+
+_LISTED: Final = 24  # rows listed one by one for each row and label at hand
+_LISTED_AT_ONCE: Final = 1 << 20
 
 
 class Values:
@@ -50,6 +54,7 @@ class Values:
         self._before = None if whole else self.xp.asarray(before)
         self._rows = self.xp.asarray(rows)
         self.size = int(rows.size)
+        self._held: dict[tuple[int, str], tuple[Ranges, Any]] = {}
 
     @staticmethod
     def _present(operand: Operand | None, source: Array, skip_nan: bool) -> Array | None:
@@ -65,7 +70,8 @@ class Values:
         """The ranges of rows as ranges of these values."""
         if self._before is None:
             return ranges
-        return Ranges(self._before[ranges.low], self._before[ranges.high], ranges.end, ranges.mixed, ranges.limit)
+        before = self._before
+        return Ranges(before[ranges.low], before[ranges.high], ranges.end, ranges.mixed, ranges.limit, before[ranges.certain])
 
     @cached_property
     def ranks(self) -> Array:
@@ -84,7 +90,7 @@ class Values:
 
     def order_of(self, operand: Operand) -> Array:
         """Of each value its place by another column, then by row."""
-        codes = self.xp.asarray(operand.codes[self._source])
+        codes = self.xp.asarray(_codes(operand)[self._source])
         place = self.xp.empty(codes.size, dtype=self.xp.int64)
         place[self.xp.argsort(codes, kind="stable")] = self.xp.arange(codes.size)
         return place
@@ -133,12 +139,57 @@ class Values:
         """The numbers as digits."""
         return ExactSums(self.xp, self.numbers)
 
+    def once(self, ranges: Ranges, name: str, compute: Callable[[], Any]) -> Any:
+        """What several functions of the same ranges share, computed for the first of them."""
+        if (id(ranges), name) not in self._held:
+            self._held[id(ranges), name] = (ranges, compute())
+        return self._held[id(ranges), name][1]
+
     def count(self, ranges: Ranges) -> Array:
         """How many values each range has."""
+        return self.once(ranges, "count", lambda: self._count(ranges))
+
+    def _count(self, ranges: Ranges) -> Array:
         total = (ranges.high - ranges.low).astype(self.xp.int64)
         if ranges.mixed.size:
-            total[ranges.mixed] = dominance.count(self.xp, self.ranks, *mixed(ranges))
+            total[ranges.mixed] = sum(high - low for _, low, high in self.pieces(ranges))
         return total
+
+    def pieces(self, ranges: Ranges) -> Iterator[tuple[Array, Array, Array]]:
+        """The known rows of each mixed range, as runs: triples of an order of the rows and a range in it for each mixed range.
+
+        First the rows that are all known. The others are listed one by one where that is no more work than reading the data,
+        as with data that comes a little late; else they are found by dominance.
+        """
+        yield self.xp.arange(self.size), ranges.low[ranges.mixed], ranges.certain
+        length = ranges.high[ranges.mixed] - ranges.certain
+        if int(length.sum()) <= _LISTED * (self.size + len(ranges)):
+            yield self.once(ranges, "listed", lambda: self._listed(ranges))
+        else:
+            yield from dominance.runs(self.xp, self.ranks, ranges.certain, ranges.high[ranges.mixed], ranges.limit)
+
+    def _listed(self, ranges: Ranges) -> tuple[Array, Array, Array]:
+        xp = self.xp
+        # Windows of several widths share their right end: each end is listed once.
+        low, high, limit = ranges.certain, ranges.high[ranges.mixed], ranges.limit
+        order = xp.lexsort(xp.stack([limit, high, low]))
+        low, high, limit = low[order], high[order], limit[order]
+        first = xp.ones(order.size, dtype=bool)
+        first[1:] = (low[1:] != low[:-1]) | (high[1:] != high[:-1]) | (limit[1:] != limit[:-1])
+        which = xp.empty(order.size, dtype=xp.int64)
+        which[order] = xp.cumsum(first) - 1
+        low, high, limit = low[first], high[first], limit[first]
+        ends = prefix(xp, high - low)
+        rows, counts = [], []
+        for run in chunks(xp, ends, _LISTED_AT_ONCE):
+            place = xp.arange(int(ends[run.start]), int(ends[run.stop]))
+            owner = xp.searchsorted(ends[run.start : run.stop + 1], place, side="right") - 1 + run.start
+            row = place - (ends[:-1] - low)[owner]
+            known = self.ranks[row] < limit[owner]
+            rows.append(row[known].astype(xp.int32))
+            counts.append(xp.bincount(owner[known] - run.start, minlength=run.stop - run.start))
+        kept = prefix(xp, xp.concatenate(counts))
+        return xp.concatenate(rows), kept[which], kept[which + 1]
 
     def totals(self, columns: list[Array], ranges: Ranges, prefixes: list[Array] | None = None) -> list[Array]:
         """Exact sums of integer columns over each range."""
@@ -146,7 +197,7 @@ class Values:
         sums = [total[ranges.high] - total[ranges.low] for total in prefixes or [prefix(xp, c) for c in columns]]
         if ranges.mixed.size:
             parts = [xp.zeros(ranges.mixed.size, dtype=xp.int64) for _ in columns]
-            for rows, low, high in dominance.runs(xp, self.ranks, *mixed(ranges)):
+            for rows, low, high in self.pieces(ranges):
                 for part, column in zip(parts, columns, strict=True):
                     total = prefix(xp, column[rows])
                     part += total[high] - total[low]
@@ -159,14 +210,17 @@ class Values:
         xp = self.xp
         answer = least(xp, values, ranges.low, ranges.high)
         if ranges.mixed.size:
-            answer[ranges.mixed] = known_least(xp, values, self.ranks, *mixed(ranges))
+            found = xp.full(ranges.mixed.size, HIGHEST, dtype=xp.int64)
+            for rows, low, high in self.pieces(ranges):
+                found = xp.minimum(found, least(xp, values[rows], low, high))
+            answer[ranges.mixed] = found
         return answer
 
     @cached_property
     def distinct(self) -> tuple[Array, Array]:
         """The distinct codes, and of each value its place among them."""
-        distinct = self.xp.unique(self.codes)
-        return distinct, self.xp.searchsorted(distinct, self.codes)
+        found = distinct(self.xp, self.codes)
+        return found, self.xp.searchsorted(found, self.codes)
 
     @cached_property
     def previous(self) -> Array:
@@ -176,14 +230,20 @@ class Values:
     @cached_property
     def levels(self) -> ValueLevels:
         """The wavelet matrix of the values."""
-        distinct, places = self.distinct
-        return ValueLevels(self.xp, places, int(distinct.size))
+        found, places = self.distinct
+        return ValueLevels(self.xp, places, int(found.size))
 
     @cached_property
     def known_levels(self) -> ValueLevels:
         """The wavelet matrix that counts known rows."""
-        distinct, places = self.distinct
-        return ValueLevels(self.xp, places, int(distinct.size), self.ranks)
+        found, places = self.distinct
+        return ValueLevels(self.xp, places, int(found.size), self.ranks)
+
+
+def _codes(operand: Operand) -> Array:
+    if operand.codes is None:
+        raise TypeError("a column taken whole has no codes")
+    return operand.codes
 
 
 def mixed(ranges: Ranges) -> tuple[Array, Array, Array]:
@@ -205,4 +265,5 @@ def joined(xp: Any, parts: list[Ranges]) -> Ranges:
         xp.concatenate([p.end for p in parts]),
         xp.concatenate([p.mixed + offset for p, offset in zip(parts, offsets, strict=True)]),
         xp.concatenate([p.limit for p in parts]),
+        xp.concatenate([p.certain for p in parts]),
     )

@@ -1,14 +1,15 @@
 """Order statistics and frequencies of a range: a wavelet matrix over values.
 
-Rows are parted, stably, by the bits of their value's rank, highest first; the number of zeros before each row is kept per level. A range
-then falls into two ranges of the next level, which hold its smaller and its greater values (Claude, Navarro and Ordonez, 2015):
+Rows are parted, stably, by the bits of their value's rank, highest first; the number of zeros before each row is kept per
+level. A range then falls into two ranges of the next level, which hold its smaller and its greater values (Claude, Navarro
+and Ordonez, 2015):
 
 * the k-th smallest value goes down one path: O(log s) a query, for s distinct values;
-* the values that occur at least ``f`` times in a range of L rows go down the nodes with at least ``f`` rows, of which each level
-  has at most ``L / f``. The n most frequent are found with f = L/n, L/2n, ... until n values are found: O(L / f_n * log s) where f_n is
-  the frequency of the n-th, and never more than the number of distinct values in the range. No sub-quadratic exact method is known
-  for the worst case (range mode; Chan et al., "Linear-space data structures for range mode query", 2014): a window
-  in which no value repeats costs as much as the window has values.
+* the values that occur at least ``f`` times in a range of L rows go down the nodes with at least ``f`` rows, of which each
+  level has at most ``L / f``. The n most frequent are found with f = L/n, L/2n, ... until n values are found: O(L / f_n *
+  log s) where f_n is the frequency of the n-th, and never more than the number of distinct values in the range. No
+  sub-quadratic exact method is known for the worst case (range mode; Chan et al., "Linear-space data structures for range
+  mode query", 2014): a window in which no value repeats costs as much as the window has values.
 
 Where only known rows count, the rows of a node are counted by dominance in their arrival ranks: a further factor of log n.
 Memory: 4 log2(s) bytes a row, 8 log2(s) with arrivals; queries go in chunks of bounded size.
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from featurestore.transforms.windows import dominance
-from featurestore.transforms.windows.ranges import Array, prefix
+from featurestore.transforms.windows.ranges import Array, chunks, prefix
 
 _CHUNK: Final = 1 << 20
 
@@ -133,13 +134,8 @@ class ValueLevels:
 
     def _chunks(self, cost: Array) -> Iterator[Array]:
         """Places of queries, in runs of bounded total cost."""
-        xp = self.xp
-        total = prefix(xp, cost)
-        start = 0
-        while start < cost.size:
-            stop = max(start + 1, int(xp.searchsorted(total, total[start] + _CHUNK, side="right")) - 1)
-            yield xp.arange(start, stop)
-            start = stop
+        for run in chunks(self.xp, prefix(self.xp, cost), _CHUNK):
+            yield self.xp.arange(run.start, run.stop)
 
 
 def _first(xp: Any, query: Array, value: Array, frequency: Array, n: int) -> tuple[Array, Array, Array]:
@@ -153,8 +149,9 @@ def _first(xp: Any, query: Array, value: Array, frequency: Array, n: int) -> tup
 def previous_occurrence(xp: Any, values: Array) -> Array:
     """Of each row one more than the last row before it with the same value; 0 where there is none.
 
-    The first occurrence of each value in rows ``[low, high)`` is the one whose previous occurrence lies before ``low``, so the number
-    of distinct values is a dominance count (Gupta, Janardan and Smid, "Further results on generalized intersection searching", 1995).
+    The first occurrence of each value in rows ``[low, high)`` is the one whose previous occurrence lies before ``low``, so
+    the number of distinct values is a dominance count (Gupta, Janardan and Smid, "Further results on generalized intersection
+    searching", 1995).
     """
     order = xp.argsort(values, kind="stable")
     ordered = values[order]

@@ -1,0 +1,138 @@
+"""What is wrong with an aggregation is said before data is read, with the view, the aggregation and the mend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from featurestore import Aggregation, Entity, FeatureView
+from featurestore import types as t
+from featurestore.errors import DefinitionError
+from featurestore.registry.aggregations import Window, lifetime, sawtooth, sliding, tumbling
+from featurestore.registry.records import Field
+from featurestore.transforms.windows import window_schema
+
+PLANE = Entity("plane", join_keys={"tailnum": t.String})
+FLIGHTS = pa.schema(
+    {
+        "tailnum": pa.string(),
+        "delay": pa.int64(),
+        "u": pa.uint64(),
+        "fare": pa.decimal128(10, 2),
+        "wind": pa.float32(),
+        "late": pa.bool_(),
+        "carrier": pa.string(),
+        "legs": pa.list_(pa.int32()),
+        "vector": pa.list_(pa.float32(), 3),
+        "place": pa.struct({"lat": pa.float64()}),
+        "at": pa.timestamp("us", tz="UTC"),
+    }
+)
+
+
+def view(*aggregations: Aggregation, **options: Any) -> FeatureView:
+    return FeatureView("delays", entities=[PLANE], source="flights", aggregations=aggregations, **options)
+
+
+def test_names_and_types() -> None:
+    made = view(
+        Aggregation("delay", "mean", windows=["1d", sawtooth("7d"), tumbling("12h"), lifetime()]),
+        Aggregation(None, "count", windows=["1h"], where=pl.col("delay") > 15, name="late"),
+        Aggregation("delay", "sum"),
+        Aggregation("u", "sum"),
+        Aggregation("fare", "sum"),
+        Aggregation("wind", "max", windows=["90m"]),
+        Aggregation("vector", "mean"),
+        Aggregation("legs", "top_k", n=3),
+        Aggregation("at", "last"),
+        Aggregation("late", "any"),
+        Aggregation(None, "count", by="carrier", values=["AA", "DL"], windows=["1d"]),
+        derived={"ratio": pl.col("late_1h") / pl.col("delay_sum")},
+    )
+    assert window_schema(made, FLIGHTS) == (
+        Field("delay_mean_1d", t.Float64),
+        Field("delay_mean_7d_hop_1h", t.Float64),
+        Field("delay_mean_12h_tumbling", t.Float64),
+        Field("delay_mean", t.Float64),
+        Field("late_1h", t.Int64),
+        Field("delay_sum", t.Int64),
+        Field("u_sum", t.UInt64),
+        Field("fare_sum", t.Decimal(38, 2)),
+        Field("wind_max_1h30m", t.Float32),
+        Field("vector_mean", t.Vector(t.Float64, 3)),
+        Field("legs_top_k", t.List(t.Int32)),
+        Field("at_last", t.Timestamp),
+        Field("late_any", t.Bool),
+        Field("carrier_count_AA_1d", t.Int64),
+        Field("carrier_count_DL_1d", t.Int64),
+        Field("ratio", t.Float64),
+    )
+
+
+def negative_delay() -> Aggregation:
+    aggregation = Aggregation("delay", "sum")
+    object.__setattr__(aggregation, "delay", -1)
+    return aggregation
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "message"),
+    [
+        (Aggregation("delay", "maen"), "no such function.*\n.*did you mean 'mean'"),
+        (Aggregation("dealy", "mean"), "no column 'dealy'.*\n.*did you mean 'delay'"),
+        (Aggregation(None, "mean"), "needs a column"),
+        (Aggregation("carrier", "sum"), "takes numbers, and the column is String"),
+        (Aggregation("place", "max"), "takes values that compare"),
+        (Aggregation("delay", "any"), "takes Bool, and the column is Int64"),
+        (Aggregation("at", "mean"), "takes numbers"),
+        (Aggregation("delay", "sum", windows=[sawtooth("90m", hop="1h")]), "1h30m is not a multiple of its hop 1h"),
+        (Aggregation("delay", "sum", windows=[Window("sliding")]), "no width"),
+        (negative_delay(), "negative delay"),
+        (Aggregation("carrier", "top_k"), "needs n="),
+        (Aggregation("carrier", "top_k", n=0), "n is 0"),
+        (Aggregation("carrier", "top_k", k=3, n=2), "unknown parameter 'k'"),
+        (Aggregation("delay", "quantile"), "needs q="),
+        (Aggregation("delay", "quantile", q=1.5), "q is 1.5"),
+        (Aggregation("delay", "decayed_sum"), "needs half_life="),
+        (Aggregation("delay", "decayed_sum", half_life="1x"), "not a duration"),
+        (Aggregation("delay", "sum", bounds="[["), "unknown bounds"),  # type: ignore[arg-type]
+        (Aggregation("delay", "sum", approx=True), "no approximate form"),
+        (Aggregation("delay", "sum", order_by="at"), "takes no order_by="),
+        (Aggregation("delay", "last", order_by="place"), "cannot order by 'place'"),
+        (Aggregation("delay", "sum", where=pl.col("nothing") > 1), "where= cannot be evaluated"),
+        (Aggregation("delay", "sum", where=pl.col("delay") + 1), "where= gives Int64"),
+        (Aggregation(None, "count", by="carrier"), "needs values="),
+        (Aggregation(None, "count", by="carrier", values=["AA", "AA"]), "needs values="),
+        (Aggregation(None, "count", by="delay", values=["AA"]), "are not all Int64"),
+        (Aggregation(None, "count", by="carier", values=["AA"]), "no column 'carier'"),
+        (Aggregation("delay", "sum", skip_nan=True), "skip_nan is for columns of floats"),
+        (Aggregation("delay", "sum", empty="none"), "empty='none' is no Int64"),
+    ],
+)
+def test_what_cannot_be_computed_is_refused(aggregation: Aggregation, message: str) -> None:
+    with pytest.raises(DefinitionError, match=message) as caught:
+        window_schema(view(aggregation), FLIGHTS)
+    assert "delays" in str(caught.value)
+    assert repr(aggregation.function) in str(caught.value)
+    assert caught.value.location is not None
+    assert caught.value.hint
+
+
+def test_two_features_of_one_name_are_refused() -> None:
+    twice = view(Aggregation("delay", "quantile", q=0.5), Aggregation("delay", "quantile", q=0.9))
+    with pytest.raises(DefinitionError, match=r"two columns would be called 'delay_quantile'(.|\n)*name="):
+        window_schema(twice, FLIGHTS)
+
+
+def test_derived_features_are_checked() -> None:
+    with pytest.raises(DefinitionError, match=r"derived feature 'ratio'.*delay_mean"):
+        window_schema(view(Aggregation("delay", "sum"), derived={"ratio": pl.col("delay_mean")}), FLIGHTS)
+    with pytest.raises(DefinitionError, match="the name is taken"):
+        window_schema(view(Aggregation("delay", "sum"), derived={"delay_sum": pl.col("delay_sum") + 1}), FLIGHTS)
+
+
+def test_the_windows_of_a_sliding_text_are_durations() -> None:
+    assert Aggregation("delay", "sum", windows=["7d"]).windows == (sliding("7d"),)
