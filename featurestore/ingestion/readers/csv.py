@@ -75,6 +75,9 @@ def _names(header: bytes, options: ReadOptions, file: str) -> list[str]:
             f"the header is no UTF-8: {error}", file=file, row=1, hint='set read_options={"encoding": ...}'
         ) from None
     given = next(csv.reader([text] if "\n" not in text else text.splitlines(keepends=True), delimiter=options.delimiter), [])
+    if not given:
+        hint = 'the first line names the columns; read_options={"header": [...]} names those of a file without such a line'
+        raise IngestionError("the first line is empty", file=file, row=1, hint=hint)
     names = [name or f"column_{number}" for number, name in enumerate(given, 1)]
     for name in names:
         if names.count(name) > 1:
