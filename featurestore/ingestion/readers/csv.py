@@ -36,6 +36,8 @@ def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = f
             body = block
             if parser is None:
                 names, body = _header(block, options, local.name)
+                if not names:
+                    continue  # nothing but blank lines so far
                 parser = _Parser(names, options)
             if body.data:
                 # The last block ends where the file does, perhaps within a record.
@@ -75,9 +77,6 @@ def _names(header: bytes, options: ReadOptions, file: str) -> list[str]:
             f"the header is no UTF-8: {error}", file=file, row=1, hint='set read_options={"encoding": ...}'
         ) from None
     given = next(csv.reader([text] if "\n" not in text else text.splitlines(keepends=True), delimiter=options.delimiter), [])
-    if not given:
-        hint = 'the first line names the columns; read_options={"header": [...]} names those of a file without such a line'
-        raise IngestionError("the first line is empty", file=file, row=1, hint=hint)
     names = [name or f"column_{number}" for number, name in enumerate(given, 1)]
     for name in names:
         if names.count(name) > 1:
