@@ -42,6 +42,10 @@ format: $(VENV)/.dev  ## mend what the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.dev  ## what it costs against its peers: rows of JSON in benchmarks/results
+	@mkdir -p benchmarks/results
+	for name in startup asof materialize validation ingest; do $(BIN)/python benchmarks/$$name.py | tee -a benchmarks/results/rows.jsonl; done
+
 lock: $(VENV)/.dev  ## resolve the lock files anew
 	$(PIP) uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra demo --extra build --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
