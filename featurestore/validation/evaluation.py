@@ -35,20 +35,25 @@ def evaluate(frame: pl.LazyFrame | pl.DataFrame, expectations: Sequence[Expectat
         frame: the rows; a lazy frame is read with Polars' streaming engine.
         expectations: the suite.
 
+    Raises:
+        DefinitionError: a type that neither this module nor Great Expectations knows; before anything is read.
+
     >>> import polars as pl
     >>> prices = pl.DataFrame({"price": [5, -1, None]})
     >>> suite = [Expectation("expect_column_values_to_be_between", '{"column": "price", "min_value": 0, "mostly": 0.5}')]
     >>> evaluate(prices, suite).results[0].result["unexpected_percent"]
     50.0
     """
+    others = foreign(expectations)
+    if others:
+        from featurestore.validation import gx
+
+        gx.check_known(expectations[number] for number in others)
     lazy = frame.lazy()
     checks, errors = bind(expectations, Columns(lazy.collect_schema()))
     rows, metrics = compute(lazy, checks)
     results = judge(expectations, checks, metrics, sample(lazy, checks, metrics))
     results |= {number: ExpectationResult(expectations[number], False, {}, error) for number, error in errors.items()}
-    others = foreign(expectations)
     if others:
-        from featurestore.validation import gx
-
         results |= dict(zip(others, gx.evaluate(lazy, [expectations[number] for number in others]), strict=True))
     return ValidationReport(tuple(results[number] for number in range(len(expectations))), {"row_count": rows})

@@ -132,5 +132,14 @@ def test_a_bad_request_is_refused_with_a_code_and_a_sentence(empty_client, metho
     assert "Traceback" not in answer.text
 
 
+def test_an_expectation_type_that_nobody_knows_is_refused_before_anything_is_read(client):
+    wanted = [{"type": "expect_column_values_to_be_beautiful", "kwargs": {"column": "bikes"}}]
+    answer = client.post("/v1/validation/readings", json={"expectations": wanted})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "invalid_definition"), error
+    assert "expect_column_values_to_be_beautiful" in error["message"]
+    assert "expect_column_values_to_be_" in error["hint"]
+
+
 def test_no_bad_request_is_an_error_of_the_service():
     assert {status // 100 for _, _, _, status, _, _ in CASES} == {4}
