@@ -118,8 +118,10 @@ class FeatureStore:
     def plan(self) -> Plan:
         """What ``apply`` would change, and what follows from it. Changes nothing."""
         from featurestore.registry.plan import make_plan
+        from featurestore.schema_problems import schema_problems
 
-        return make_plan(self.catalog, self.written)
+        plan = make_plan(self.catalog, self.written)
+        return plan.with_problems(schema_problems(plan.written, self.catalog.source_schemas()))
 
     def apply(self, *, author: str | None = None, message: str = "") -> Revision:
         """Make the definitions of this repository the applied ones, in one transaction.
