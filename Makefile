@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format bench docs lock clean
+.PHONY: help demo test check format bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -44,7 +44,7 @@ format: $(VENV)/.dev  ## mend what the formatter can
 
 bench: $(VENV)/.dev  ## what it costs against its peers: rows of JSON in benchmarks/results
 	@mkdir -p benchmarks/results
-	for name in startup asof materialize validation ingest; do $(BIN)/python benchmarks/$$name.py | tee -a benchmarks/results/rows.jsonl; done
+	for name in startup asof windows materialize validation ingest; do $(BIN)/python benchmarks/$$name.py | tee -a benchmarks/results/rows.jsonl; done
 
 lock: $(VENV)/.dev  ## resolve the lock files anew
 	$(PIP) uv
