@@ -35,7 +35,9 @@ def test_every_page_stands_in_the_index(page: Path) -> None:
 
 
 def test_every_command_of_the_documentation_exists() -> None:
-    written = [line for page in PAGES for kind in ("sh", "console") for block in blocks(page, kind) for line in block.splitlines()]
+    written = [
+        line for page in PAGES for kind in ("sh", "console") for block in blocks(page, kind) for line in block.splitlines()
+    ]
     named = {match[1] for line in written if (match := re.match(r"(?:\$ )?featurestore ([a-z]+)", line))}
     assert named >= {"init", "apply", "plan", "ingest", "materialize", "get", "serve"}
     assert named <= COMMANDS.keys()
