@@ -42,7 +42,8 @@ def _view_problems(definitions: Definitions, source_schemas: Mapping[str, pa.Sch
                 columns = _view_columns(view, source, read)
             except FeatureStoreError as error:
                 if view.transform is not None and _is_certain(error):
-                    yield problem(view, f"does not work on the columns of source {source.name!r}: {error.message}", error.hint)
+                    why = error.message.removeprefix(f"feature view {view.name!r}: ")
+                    yield problem(view, f"does not work on the columns of source {source.name!r}: {why}", error.hint)
         yield from _expectation_problems(view, columns)
 
 

@@ -56,7 +56,9 @@ def check_known(expectations: Iterable[Expectation]) -> None:
                 f"{expectation.type} is not evaluated natively, and Great Expectations is not installed",
                 hint=did_you_mean(expectation.type, NATIVE_TYPES) or "pip install 'featurestore[gx]'",
             )
-        known = {path.stem for folder in spec.submodule_search_locations or () for path in Path(folder).glob(_TYPE_FILES)}
+        known = {path.stem for folder in spec.submodule_search_locations or () for path in Path(folder).glob(_TYPE_FILES)} - {
+            "__init__"
+        }
         if expectation.type not in known | _registered():
             raise DefinitionError(
                 f"there is no expectation type {expectation.type!r}",
