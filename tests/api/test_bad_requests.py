@@ -39,6 +39,7 @@ CASES = [
     ("POST", ONLINE, j(request=None), 422, "invalid_request", "party_size"),
     ("POST", ONLINE, j(request={"party_size": [1, 2]}), 422, "invalid_request", "2"),
     ("POST", ONLINE, j(request={"party_size": ["many"]}), 422, "invalid_request", "party_size"),
+    ("POST", ONLINE, j(request={"party_size": [1.5]}), 422, "invalid_request", "1.5"),
     ("POST", ONLINE, raw(b"x" * 20_001), 413, "request_too_large", "20,000"),
     (
         "POST",

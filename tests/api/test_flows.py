@@ -135,6 +135,13 @@ def test_a_key_stands_for_one_content(service):
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
 
 
+@pytest.mark.parametrize("bikes", [2.5, True, "2", 1e30])
+def test_a_pushed_value_is_never_changed_to_fit(service, bikes):
+    row = {"station": "DOCKS", "measured_at": "2026-03-02T22:00:00Z", "bikes": bikes, "docks": 4, "temperature": 9}
+    answer = service.post("/v1/push/readings", json={"rows": [row]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_type"), answer.text
+
+
 def test_a_key_of_a_push_stands_for_one_body(service):
     def push(bikes):
         row = {"station": "CANAL", "measured_at": "2026-03-02T22:00:00Z", "bikes": bikes, "docks": 4, "temperature": 9}
