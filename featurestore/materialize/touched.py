@@ -44,6 +44,5 @@ def write_rows(project: Project, view: FeatureView, computed: ComputedView, rows
     served = announce(catalog, store, view, version_of(view), computed.features)
     revision = None if computed.row_wise else version
     with OnlineRows(store, project.config.project, view.name, served, computed.features, revision=revision) as online:
-        online.add(rows.filter(pl.col(EVENT_TIME) <= project.clock.now()))
-        online.flush()
+        online.write(rows.filter(pl.col(EVENT_TIME) <= project.clock.now()))
     return online.written

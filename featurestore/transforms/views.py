@@ -15,7 +15,7 @@ from featurestore.errors import DataTypeError, FeatureStoreError, TransformError
 from featurestore.registry.records import Field
 from featurestore.registry.types import to_arrow
 from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
-from featurestore.transforms.casts import INSTANT, exact_expression, type_of
+from featurestore.transforms.casts import INSTANT, exact_expression, polars_schema, type_of
 from featurestore.transforms.cudf_views import run_cudf
 from featurestore.transforms.events import HIDDEN, Events
 from featurestore.transforms.sql_views import run_sql
@@ -97,8 +97,7 @@ def empty_events(source_schema: pa.Schema) -> pl.LazyFrame:
     """No rows, with the columns of a source's table."""
     hidden = [(ARRIVAL_TIME, to_arrow_instant()), (SEQUENCE, pa.int64()), (BATCH, pa.string())]
     fields = [*source_schema, *(pa.field(name, kind) for name, kind in hidden if name not in source_schema.names)]
-    frame = pl.from_arrow(pa.schema(fields).empty_table())
-    return pl.DataFrame(frame).lazy()
+    return pl.LazyFrame(schema=polars_schema(pa.schema(fields)))
 
 
 def to_arrow_instant() -> pa.DataType:
