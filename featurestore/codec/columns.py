@@ -96,7 +96,8 @@ def _packed(array: pa.Array, pack: Callable[[Any], bytes]) -> pa.Array:
 
 
 def _bools(array: pa.Array) -> np.ndarray[Any, Any]:
-    return _bits(array, 1) & ~null_mask(array)
+    values: np.ndarray[Any, Any] = _bits(array, 1) & ~null_mask(array)
+    return values
 
 
 def null_mask(array: pa.Array) -> np.ndarray[Any, Any]:

@@ -65,15 +65,20 @@ def _write(online: OnlineRows, frame: pl.LazyFrame, collected: Sequence[tuple[Ro
 
 
 def with_features(rows: pl.DataFrame, features: pl.LazyFrame, most: int) -> Iterator[pl.DataFrame]:
-    """Rows with their features beside them, part by part.
+    """Rows with their features beside them, part by part; the last rows first.
+
+    The last rows are read on their own: of files in the order of time they hold most of the newest rows, so that the store
+    has work while the others are read.
 
     Args:
         rows: with their number in ``features``, ascending.
         most: how many rows of ``features`` are held at once, or as near to it as Polars comes.
     """
     numbers, rows = rows[ROW].to_numpy(), rows.drop(ROW)
-    starts = np.flatnonzero(np.diff(numbers, prepend=numbers[0]) > _GAP)
-    for first, last in zip([0, *starts.tolist()], [*starts.tolist(), len(numbers)], strict=True):
+    behind_gaps = np.flatnonzero(np.diff(numbers, prepend=numbers[0]) > _GAP).tolist()
+    tail = int(np.searchsorted(numbers, int(numbers[-1]) + 1 - most))
+    starts = sorted({0, *behind_gaps, tail})
+    for first, last in reversed([*zip(starts, [*starts[1:], len(numbers)], strict=True)]):
         at, end = int(numbers[first]), int(numbers[last - 1]) + 1
         for batch in features.slice(at, end - at).collect_batches(chunk_size=most):
             stop = first + int(np.searchsorted(numbers[first:last], at + batch.height))

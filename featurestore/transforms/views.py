@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -73,6 +73,17 @@ def compute_view(view: FeatureView, source: EventSource, events: pl.LazyFrame, *
     with named(view.name):
         output = _run(view, source, events, engine)
         return _checked(view, source, output)
+
+
+def without_quarantined(view: FeatureView, source: EventSource, computed: ComputedView) -> ComputedView:
+    """A view without the rows that its own expectations of policy ``quarantine`` keep out, as its table in the lake has it."""
+    if not any(expectation.policy == "quarantine" for expectation in view.expectations):
+        return computed
+    from featurestore.validation import evaluation
+
+    named_time = {EVENT_TIME: source.event_time}
+    kept = evaluation.without_quarantined(computed.frame.rename(named_time), view.expectations)
+    return replace(computed, frame=kept.rename({source.event_time: EVENT_TIME}))
 
 
 def view_schema(view: FeatureView, source: EventSource, source_schema: pa.Schema) -> tuple[Field, ...]:
