@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def ingest(
         ValidationError: an expectation of policy ``reject`` failed.
     """
     target = Target(source, lake, catalog, clock)
-    started = clock.now()
+    started = time.monotonic()
     inputs = resolve_inputs(data, lake.storage)
     landed: list[Landed] = []
     with catalog.start_run("ingest", source.name, inputs=[item.name for item in inputs]) as run:
@@ -62,9 +63,9 @@ def ingest(
             key = idempotency_key if idempotency_key is None or len(inputs) == 1 else f"{idempotency_key}/{number}"
             with item.local() as local:
                 landed.append(land(target, _batch(source, local, format, key), progress))
-            report = make_report(target, landed, run.id, (clock.now() - started).total_seconds())
+            report = make_report(target, landed, run.id, time.monotonic() - started)
             run.update(counts=counts_of(report), validation=report.validation, batches=report.to_dict()["batches"])
-        return make_report(target, landed, run.id, (clock.now() - started).total_seconds())
+        return make_report(target, landed, run.id, time.monotonic() - started)
 
 
 def _batch(source: EventSource, local: LocalInput, format: str | None, key: str | None) -> Batch:

@@ -58,7 +58,7 @@ class IngestReport:
         schema_frozen: whether this ingestion froze the schema, or widened it.
         validation: Great Expectations' result JSON by batch digest.
         run_id: the run in the catalog.
-        seconds: by the project's clock.
+        seconds: how long it took, whatever the project's clock says.
     """
 
     source: str

@@ -19,7 +19,7 @@ from featurestore.online.request import entity_columns
 from featurestore.online.serving import read_serving
 from featurestore.registry.serialization import version_of
 from featurestore.transforms.casts import polars_type
-from featurestore.transforms.views import compute_view
+from featurestore.transforms.views import compute_view, without_quarantined
 
 if TYPE_CHECKING:
     from featurestore.ingestion.lake_table import LakeTable
@@ -108,7 +108,7 @@ def _erase_view(
         ]
         removed[f"online/{view.name}"] += project.online.delete(doomed)
         # What is left of these keys: entities of other kinds that shared events with the erased ones.
-        computed = compute_keys(project, view, source, version, touched)
+        computed = without_quarantined(view, source, compute_keys(project, view, source, version, touched))
         write_rows(project, view, computed, computed.frame.collect(), version)
 
 

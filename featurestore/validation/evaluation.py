@@ -12,12 +12,14 @@ import polars as pl
 
 from featurestore.registry.records import Expectation
 from featurestore.validation.batches import BatchEvaluation
+from featurestore.validation.checks import RowCheck
 from featurestore.validation.columns import Columns
 from featurestore.validation.judging import bind, foreign, judge
 from featurestore.validation.results import ExpectationResult, ValidationReport
 from featurestore.validation.scan import compute, sample
+from featurestore.validation.types import check_expectations
 
-__all__ = ["BatchEvaluation", "evaluate"]
+__all__ = ["BatchEvaluation", "evaluate", "without_quarantined"]
 
 
 def evaluate(frame: pl.LazyFrame | pl.DataFrame, expectations: Sequence[Expectation]) -> ValidationReport:
@@ -57,3 +59,23 @@ def evaluate(frame: pl.LazyFrame | pl.DataFrame, expectations: Sequence[Expectat
     if others:
         results |= dict(zip(others, gx.evaluate(lazy, [expectations[number] for number in others]), strict=True))
     return ValidationReport(tuple(results[number] for number in range(len(expectations))), {"row_count": rows})
+
+
+def without_quarantined(frame: pl.LazyFrame, expectations: Sequence[Expectation]) -> pl.LazyFrame:
+    """The rows of a frame that fail no expectation of policy ``quarantine``: those that :class:`BatchEvaluation` keeps.
+
+    Raises:
+        DefinitionError: an expectation cannot be right for this frame.
+
+    >>> import polars as pl
+    >>> suite = [Expectation("expect_column_values_to_not_be_null", '{"column": "id"}', "quarantine")]
+    >>> without_quarantined(pl.LazyFrame({"id": [1, None]}), suite).collect()["id"].to_list()
+    [1]
+    """
+    guards = [expectation for expectation in expectations if expectation.policy == "quarantine"]
+    if not guards:
+        return frame
+    schema = frame.collect_schema()
+    check_expectations(guards, schema)
+    checks, _ = bind(guards, Columns(schema))
+    return frame.filter(*(~check.fails() for check in checks.values() if isinstance(check, RowCheck)))
