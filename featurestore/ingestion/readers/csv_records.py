@@ -44,7 +44,8 @@ class Cutter:
         if ends is not None:
             self.plain = not has_lone_return(data)
             end = int(ends[-1]) if len(ends) else 0
-            self.single_lines = self.plain and data.count(b"\n", 0, end) == len(ends)
+            lines = np.count_nonzero(np.frombuffer(data, np.uint8, end) == _NEWLINE)
+            self.single_lines = self.plain and int(lines) == len(ends)
             return end
         self.plain = False
         return _lex(data, self._delimiter, final=False)[1]
