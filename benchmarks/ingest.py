@@ -78,7 +78,9 @@ class Measured:
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    return duckdb.connect(config={"enable_progress_bar": "false"})
+    connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def generate(path: Path, rows: int) -> Path:
