@@ -12,12 +12,13 @@ from featurestore.ingestion.inputs import LocalInput, resolve_inputs
 from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.readers import FORMATS, format_of, reader_for
+from featurestore.ingestion.readers.chunks import no_type
 from featurestore.ingestion.replay import replay
 from featurestore.ingestion.report import BatchReport, IngestReport
 
 if TYPE_CHECKING:
     from featurestore.ingestion.lake import Lake
-    from featurestore.ingestion.readers.chunks import Chunk
+    from featurestore.ingestion.readers.chunks import Chunk, TypeOf
     from featurestore.registry.catalog import Catalog
     from featurestore.registry.definitions import EventSource
     from featurestore.time import Clock
@@ -77,8 +78,8 @@ def _batch(source: EventSource, local: LocalInput, format: str | None, key: str 
         raise IngestionError("the idempotency key is empty", file=local.name, hint="give None, or a text that names the batch")
     identity = key or local.digest
 
-    def read(as_text: frozenset[str]) -> Iterator[Chunk]:
-        return reader_for(chosen).read(local, options, as_text=as_text)
+    def read(as_text: frozenset[str], type_of: TypeOf = no_type) -> Iterator[Chunk]:
+        return reader_for(chosen).read(local, options, as_text=as_text, type_of=type_of)
 
     return Batch(
         local.name,

@@ -17,7 +17,7 @@ from featurestore.ingestion.batches import Batch, Landed, Progress, Target, coun
 from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.readers import jsonl
-from featurestore.ingestion.readers.chunks import Chunk, Malformed, Place
+from featurestore.ingestion.readers.chunks import Chunk, Malformed, Place, no_type
 from featurestore.ingestion.report import BatchReport, IngestReport
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ class _Consumer:
         return Batch(
             f"kafka://{self._topic}/{part.number}",
             f"{self._topic}/{part.number}@{start}",
-            lambda as_text: iter([_chunk(messages, self._options, as_text)]),
+            lambda as_text, _=no_type: iter([_chunk(messages, self._options, as_text)]),
             len(messages),
             {self._app(part): messages[-1][0] + 1, f"{self._app(part)}@{start}": 1},
             from_json=True,

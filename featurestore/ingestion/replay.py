@@ -20,7 +20,7 @@ from featurestore.ingestion.batches import Batch, Landed, Progress, Target, coun
 from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import ReadOptions, read_options
 from featurestore.ingestion.readers import LINE_FORMATS, reader_for
-from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Place
+from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Place, TypeOf, no_type
 from featurestore.ingestion.readers.tables import rows_from_json, schema_from_text
 from featurestore.ingestion.report import BatchReport, IngestReport
 from featurestore.time import BATCH
@@ -184,7 +184,7 @@ def _batch(
     """Quarantined rows as a batch; ``aside`` takes those that do not land, ``parsed`` the lines of those that could be read."""
     options = read_options(target.source)
 
-    def read(as_text: frozenset[str]) -> Iterator[Chunk]:
+    def read(as_text: frozenset[str], type_of: TypeOf = no_type) -> Iterator[Chunk]:  # noqa: ARG001
         aside.clear()
         return _chunks(origin, rows, options, as_text)
 
