@@ -18,11 +18,7 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from featurestore.errors import IngestionError
-<<<<<<< HEAD
-=======
-from featurestore.ingestion.casts import plain_type
 from featurestore.ingestion.readers.ahead import map_ahead
->>>>>>> f3d77df (Ingestion reads, sorts and writes at once: half the CPU time; a benchmark against DuckDB; a page on ingestion)
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, TypeOf, no_type
 from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
