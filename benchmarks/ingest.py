@@ -17,7 +17,6 @@ import contextlib
 import importlib
 import json
 import multiprocessing
-import platform
 import resource
 import shutil
 import statistics
@@ -28,11 +27,11 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import duckdb
+from harness import print_row
 
 if TYPE_CHECKING:
     from featurestore.config import LakeConfig
@@ -248,23 +247,16 @@ def compare(
         Measured(*(statistics.median(getattr(run, field) for run in found) for field in ("cpu", "wall", "mib")))
         for found in runs.values()
     )
-    ratio = theirs.cpu / ours.cpu
-    row = {
-        "work": work,
-        "against": f"DuckDB COPY (FROM {READERS[file.suffix[1:]]}) TO parquet",
-        "ours": round(ours.cpu, 3),
-        "theirs": round(theirs.cpu, 3),
-        "ratio": round(ratio, 3),
-        "goal": goal,
-        "reached": ratio >= goal,
-        "wall": [round(ours.wall, 3), round(theirs.wall, 3)],
-        "wall_ratio": round(theirs.wall / ours.wall, 3),
-        "memory": [round(ours.mib), round(theirs.mib)],
-        "machine": f"{platform.machine()}, {multiprocessing.cpu_count()} cores, Python {platform.python_version()}",
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    print(f"{work}: {row['ours']} s, DuckDB {row['theirs']} s, ratio {row['ratio']} (goal {goal}), wall {row['wall_ratio']}")
-    print(json.dumps(row), flush=True)
+    print_row(
+        work,
+        f"DuckDB COPY (FROM {READERS[file.suffix[1:]]}) TO parquet",
+        ours.cpu,
+        theirs.cpu,
+        goal,
+        wall=[round(ours.wall, 3), round(theirs.wall, 3)],
+        wall_ratio=round(theirs.wall / ours.wall, 2),
+        memory=[round(ours.mib), round(theirs.mib)],
+    )
 
 
 def benchmark(options: argparse.Namespace, folder: Path, lake_config: LakeConfig | None) -> None:

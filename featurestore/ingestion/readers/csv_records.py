@@ -44,7 +44,8 @@ class Cutter:
         if ends is not None:
             self.plain = not has_lone_return(data)
             end = int(ends[-1]) if len(ends) else 0
-            lines = np.count_nonzero(np.frombuffer(data, np.uint8, end) == _NEWLINE)
+            # Those behind the last end too: what is left there may be the end of the file.
+            lines = np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
             self.single_lines = self.plain and int(lines) == len(ends)
             return end
         self.plain = False
