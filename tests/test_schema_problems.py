@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from featurestore import FeatureStore
-from featurestore.errors import DefinitionError
+from featurestore.errors import ConflictError, DefinitionError
 
 DEFINITIONS = """
 import polars as pl
@@ -139,3 +140,16 @@ def test_a_function_that_fails_for_want_of_rows_is_no_problem(folder: Path) -> N
     write(folder, transform=eager)
     with FeatureStore(folder) as store:
         assert store.plan().problems == ()
+
+
+def test_a_plan_that_was_seen_is_what_is_applied(folder: Path) -> None:
+    write(folder)
+    with FeatureStore(folder) as store:
+        seen = store.plan()
+        write(folder, transform="events.select('user', 'at', cents=pl.col('amount') * 1000)")
+        store.apply(author="test", plan=seen)
+        assert [change.name for change in store.plan().changes] == ["spent"]
+        stale = store.plan()
+        store.apply(author="test")
+        with pytest.raises(ConflictError):
+            store.apply(author="test", plan=replace(stale, base=seen.base))

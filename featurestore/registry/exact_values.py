@@ -19,7 +19,7 @@ _NARROW: Final[dict[DataType, tuple[str, range]]] = {Float16: ("<e", range(3, 6)
 def first_inexact(values: Iterable[Any], data_type: DataType) -> int | None:
     """The place of the first value that Arrow would change; None where all stay what they are.
 
-    Values of a kind that Arrow refuses are not told here. A narrow float may be given by its shortest decimal: 0.1 is a Float32.
+    Kinds of values that Arrow refuses are not told. A narrow float may be given by its shortest decimal: 0.1 is a Float32.
 
     >>> from featurestore import types as t
     >>> first_inexact([1, 2.0, 2.5], t.Int64), first_inexact([0.1, 0.25, None], t.Float32)
