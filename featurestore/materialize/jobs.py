@@ -53,8 +53,8 @@ def materialize(
     or after a crash ends in the same state.
 
     Args:
-        views: which; None takes every view with ``online=True``. Of a view with ``online=False`` only the table in the lake is
-            brought up to date.
+        views: which; None takes every view with ``online=True`` but those of windows, which are refused when they are named.
+            Of a view with ``online=False`` only the table in the lake is brought up to date.
         start, end: only rows whose event time lies in ``[start, end)``; leaves the record of what was done as it is.
         full: everything anew, whatever was done before; rows that are in the store already are written again.
         progress: called with what is being done, rows done, and rows to do where that is known.
@@ -65,7 +65,7 @@ def materialize(
     """
     definitions = project.definitions
     chosen = (
-        [view for view in definitions.views.values() if view.online]
+        [view for view in definitions.views.values() if view.online and not view.aggregations]
         if views is None
         else [definitions.view(name) for name in views]
     )

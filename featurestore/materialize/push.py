@@ -9,7 +9,6 @@ import polars as pl
 from featurestore.materialize.feature_table import refuse
 from featurestore.materialize.reports import PushReport
 from featurestore.materialize.touched import compute_keys, write_rows
-from featurestore.materialize.view_rows import check_online
 from featurestore.time import BATCH, EVENT_TIME
 from featurestore.transforms.views import check_rows, compute_view
 
@@ -39,9 +38,8 @@ def push(project: Project, source: str, rows: Any, *, idempotency_key: str | Non
     from featurestore.ingestion.jobs import ingest
 
     definition = project.definitions.source(source)
-    views = [view for view in project.definitions.views.values() if view.source == source and view.online]
-    for view in views:
-        check_online(view)
+    reading = [view for view in project.definitions.views.values() if view.source == source and view.online]
+    views = [view for view in reading if not view.aggregations]
     report = ingest(
         definition, rows, lake=project.lake, catalog=project.catalog, clock=project.clock, idempotency_key=idempotency_key
     )

@@ -308,10 +308,12 @@ def test_nothing_loaded_is_nothing_to_do(small: SmallProject) -> None:
         materialize(small, ["lastest"])
 
 
-def test_a_view_of_windows_is_refused_by_name(small: SmallProject) -> None:
-    small.apply(PAYMENTS, FeatureView("windows", entities=[USER], source=PAYMENTS, aggregations=[Aggregation("amount", "sum")]))
+def test_a_view_of_windows_is_refused_by_name_and_stops_no_other(small: SmallProject) -> None:
+    windows = FeatureView("windows", entities=[USER], source=PAYMENTS, aggregations=[Aggregation("amount", "sum")])
+    small.apply(PAYMENTS, LATEST, windows)
+    assert [view.view for view in materialize(small).views] == ["latest"]
     with pytest.raises(OnlineStoreError, match="'windows' has aggregations"):
-        materialize(small)
+        materialize(small, ["windows"])
     with pytest.raises(RequestError, match="'windows' has aggregations"):
         get_online_features(small, "windows", {"user": ["a"]})
 
