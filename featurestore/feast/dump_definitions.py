@@ -50,7 +50,7 @@ def _names(function: Any, root: Path) -> dict[str, str]:
 
 
 def _follow(function: Any, root: Path, found: dict[str, str]) -> None:
-    for name in _global_names(function.__code__):
+    for name in sorted(_global_names(function.__code__)):
         if name in found or name not in function.__globals__:
             continue
         value = function.__globals__[name]
