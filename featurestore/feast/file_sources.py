@@ -66,7 +66,9 @@ def instant(column: pl.Expr) -> pl.Expr:
 
 def location(config: Any, source: Any) -> str:
     """The path or URL of a source; a relative path starts at the repository."""
-    return str(FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=source.file_options.uri)).removeprefix("file://")
+    return str(FileSource.get_uri_for_file_path(repo_path=config.repo_path, uri=source.file_options.uri)).removeprefix(
+        "file://"
+    )
 
 
 def storage_options(source: Any) -> dict[str, str] | None:

@@ -115,7 +115,9 @@ class Retrieval:
             source = part.view.batch_source
             when = instant(pl.col(source.timestamp_field)).alias(EVENT_TIMESTAMP)
             columns = [pl.col(key).alias(column) for key, column in part.keys.items()]
-            rows = scan_mapped(self._config, source).select(*columns, when).filter(pl.col(EVENT_TIMESTAMP).is_between(start, end))
+            rows = (
+                scan_mapped(self._config, source).select(*columns, when).filter(pl.col(EVENT_TIMESTAMP).is_between(start, end))
+            )
             frames.append(rows.select(*keys, EVENT_TIMESTAMP).drop_nulls().unique())
         spine = pl.concat(frames, how="vertical_relaxed").unique()
         return spine.sort(*keys, EVENT_TIMESTAMP).collect(engine="streaming")
@@ -205,7 +207,8 @@ def _as_key(labels: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Series:
 
 def _frame(entity_df: Any) -> pl.DataFrame:
     if isinstance(entity_df, str):
-        with duckdb.connect(config={"TimeZone": "UTC"}) as connection:
+        with duckdb.connect() as connection:
+            connection.execute("SET TimeZone = 'UTC'")
             return pl.DataFrame(connection.execute(entity_df).to_arrow_table())
     if isinstance(entity_df, pl.DataFrame):
         return entity_df
@@ -219,6 +222,7 @@ def _instant_column(labels: pl.DataFrame) -> str:
     found = [name for name, dtype in labels.schema.items() if isinstance(dtype, pl.Datetime)]
     if len(found) != 1:
         raise RetrievalError(
-            f"entity_df has no column {EVENT_TIMESTAMP!r}, and {len(found)} other timestamps", hint=f"name one {EVENT_TIMESTAMP!r}"
+            f"entity_df has no column {EVENT_TIMESTAMP!r}, and {len(found)} other timestamps",
+            hint=f"name one {EVENT_TIMESTAMP!r}",
         )
     return found[0]

@@ -85,7 +85,9 @@ class FeatureStoreOfflineStore(FeastOfflineStore):  # type: ignore[misc]
             lambda: retrieval.answer(labels),
             on_demand=on_demand,
             full_feature_names=full_feature_names,
-            metadata=RetrievalMetadata(features=feature_refs, keys=keys, min_event_timestamp=oldest, max_event_timestamp=newest),
+            metadata=RetrievalMetadata(
+                features=feature_refs, keys=keys, min_event_timestamp=oldest, max_event_timestamp=newest
+            ),
         )
 
     @staticmethod
@@ -129,9 +131,7 @@ class FeatureStoreOfflineStore(FeastOfflineStore):  # type: ignore[misc]
         return ColumnarRetrievalJob(config, compute)
 
     @staticmethod
-    def offline_write_batch(
-        config: Any, feature_view: Any, table: pa.Table, progress: Callable[[int], Any] | None
-    ) -> None:
+    def offline_write_batch(config: Any, feature_view: Any, table: pa.Table, progress: Callable[[int], Any] | None) -> None:
         """Add rows to the batch source of a view.
 
         Raises:

@@ -97,11 +97,15 @@ def _registry_token(registry: Any) -> Any:
 def _feature_key(features: Any) -> Any:
     if not isinstance(features, FeatureService):
         return tuple(features)
-    return ("service", features.name, str(features.last_updated_timestamp), tuple(p.name_to_use() for p in features.feature_view_projections))
+    views = tuple((p.name_to_use(), tuple(f.name for f in p.features)) for p in features.feature_view_projections)
+    return ("service", features.name, views)
 
 
 def make_plan(config: Any, registry: Any, project: str, features: Any, *, full_feature_names: bool) -> OnlinePlan:
     """Resolve a request by Feast's own rules, its errors included."""
+    # Feast refuses a view while it is being materialized, since its stores may then hold half of it. Ours never do: a row is
+    # there whole, and moves forward only.
+    registry.serve_features_while_materializing = True
     (refs, on_demand, entity_names, entity_types, _, grouped, _, request_columns, _) = utils._get_online_request_context(
         registry, project, features, full_feature_names
     )

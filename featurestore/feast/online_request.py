@@ -52,7 +52,9 @@ class OnlineRequest:
         needed = {column for read in self._plan.reads for column in read.columns} - {DUMMY_ENTITY_ID}
         missing = sorted(needed - self._joined.keys()) or sorted(self._plan.request_columns - self._request.keys())
         if missing:
-            raise RequestError(f"the entity rows lack {', '.join(missing)}", hint="give each entity all join keys and request data")
+            raise RequestError(
+                f"the entity rows lack {', '.join(missing)}", hint="give each entity all join keys and request data"
+            )
 
     def _make_keys(self, columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
         keys: list[bytes] = []
@@ -91,7 +93,11 @@ class OnlineRequest:
         types = dict(self._plan.feature_types)
         response: GetOnlineFeaturesResponse = everything.proto
         utils._augment_response_with_on_demand_transforms(
-            response, list(self._plan.feature_refs), list(self._plan.on_demand), self._plan.full_feature_names, feature_types=types
+            response,
+            list(self._plan.feature_refs),
+            list(self._plan.on_demand),
+            self._plan.full_feature_names,
+            feature_types=types,
         )
         place = {name: i for i, name in enumerate(response.metadata.feature_names.val)}
         ordered = GetOnlineFeaturesResponse()
@@ -114,7 +120,9 @@ def _columns(entity_rows: Any) -> Mapping[str, Sequence[Any]]:
     names = list(rows[0]) if rows else []
     for number, row in enumerate(rows):
         if row.keys() != set(names):
-            raise RequestError(f"entity row {number} has other keys than the first: {', '.join(row)}", hint="give all the same keys")
+            raise RequestError(
+                f"entity row {number} has other keys than the first: {', '.join(row)}", hint="give all the same keys"
+            )
     return {name: [row[name] for row in rows] for name in names}
 
 
@@ -135,9 +143,7 @@ def _read_columns(
     oldest = None if read.layout.ttl is None else now - read.layout.ttl
     unpack = _EVENT_TIME.unpack_from
     times = [None if row is None else unpack(row, ORDER_START)[0] - BIAS for row in rows]
-    statuses = [
-        NOT_FOUND if time is None else EXPIRED if oldest is not None and time < oldest else PRESENT for time in times
-    ]
+    statuses = [NOT_FOUND if time is None else EXPIRED if oldest is not None and time < oldest else PRESENT for time in times]
     there = [i for i, status in enumerate(statuses) if status == PRESENT]
     names = [feature for feature, _ in read.outputs]
     lists = forms.decode(store, read.layout, [rows[i] for i in there], names) if there else [[] for _ in names]  # type: ignore[misc]

@@ -135,15 +135,15 @@ class FeatureStoreOnlineStore(FeastOnlineStore):  # type: ignore[misc]
 
     # -- writing ---------------------------------------------------------------------------------------------------------
 
-    def online_write_batch(
-        self, config: Any, table: Any, data: Sequence[Row], progress: Callable[[int], Any] | None
-    ) -> None:
+    def online_write_batch(self, config: Any, table: Any, data: Sequence[Row], progress: Callable[[int], Any] | None) -> None:
         """Write rows, each unless the store holds a newer one of its entity. Naive timestamps are UTC."""
         layout = self.layout(config, table)
         store = self.store(config)
         if data:
             self._forms.announce(store, layout)
-            store.write(row_keys(layout, [row[0] for row in data]), layout.codec.encode(_table(layout, data)), replace_equal=True)
+            store.write(
+                row_keys(layout, [row[0] for row in data]), layout.codec.encode(_table(layout, data)), replace_equal=True
+            )
         if progress:
             progress(len(data))
 

@@ -155,7 +155,9 @@ def _from_seconds(seconds: int) -> datetime | None:
 
 def _text(name: str, to_python: Callable[[str], Any]) -> ValueCodec:
     field = f"{name}_val"
-    return ValueCodec(t.String, lambda value: getattr(value, field), lambda text: Value(**{field: text}), to_python, arrow=False)
+    return ValueCodec(
+        t.String, lambda value: getattr(value, field), lambda text: Value(**{field: text}), to_python, arrow=False
+    )
 
 
 def _json(text: str) -> Any:

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from featurestore.errors import RegistryError
@@ -46,11 +46,13 @@ trees: st.SearchStrategy[dict[str, Any]] = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(trees)
 def test_what_was_written_is_read(tree: dict[str, Any]) -> None:
     assert decode(encode(tree, "Tree", SCHEMAS), "Tree", SCHEMAS) == tree
 
 
+@settings(deadline=None)
 @given(trees, st.binary(max_size=20))
 def test_fields_of_a_newer_writer_are_passed_by(tree: dict[str, Any], value: bytes) -> None:
     unknown = varint(777 << 3 | 2) + varint(len(value)) + value
@@ -61,6 +63,7 @@ def test_packed_numbers_are_numbers() -> None:
     assert decode(bytes([26, 4, 1, 2, 172, 2]), "Tree", SCHEMAS)["numbers"] == [1, 2, 300]
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=60))
 def test_any_bytes_are_a_message_or_an_error_that_says_so(raw: bytes) -> None:
     with contextlib.suppress(RegistryError):
