@@ -209,7 +209,7 @@ def _frame(entity_df: Any) -> pl.DataFrame:
     if isinstance(entity_df, str):
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
-            return pl.DataFrame(connection.execute(entity_df).to_arrow_table())
+            return pl.DataFrame(connection.sql(entity_df).to_arrow_table())
     if isinstance(entity_df, pl.DataFrame):
         return entity_df
     table = pa.Table.from_pandas(entity_df, preserve_index=False)
