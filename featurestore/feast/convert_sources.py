@@ -153,7 +153,7 @@ class SourceConverter:
             created = source.get("created_timestamp_column")
             found = [f.name for f in schema if pa.types.is_timestamp(f.type) and f.name != created]
             if len(found) == 1:
-                return found[0]
+                return str(found[0])
         notes.changed(f"it declares no timestamp field: taken as {_DEFAULT_TIME!r}; correct it where it is another")
         return _DEFAULT_TIME
 

@@ -79,8 +79,8 @@ def _text(name: str, value: Any, root: Path) -> "str | None":
                 return textwrap.dedent(inspect.getsource(value))
         except (OSError, TypeError):
             return None
-        own = value.__name__
-        return f"from {value.__module__} import {own}" + ("" if own == name else f" as {name}")
+        named: str = value.__name__
+        return f"from {value.__module__} import {named}" + ("" if named == name else f" as {name}")
     if isinstance(value, int | float | str | bool | bytes | None) or _is_plain(value):
         return f"{name} = {value!r}"
     module, own = getattr(value, "__module__", None), getattr(value, "__name__", None)

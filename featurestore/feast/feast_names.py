@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from featurestore.errors import NotFoundError, RequestError
 from featurestore.feast.convert import FEAST_NAME
 from featurestore.feast.convert_sources import PUSH_SOURCE
-from featurestore.registry.definitions import Definition, Definitions
+from featurestore.registry.definitions import Definition, Definitions, FeatureView, OnDemandFeatureView
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class FeastNames:
     @classmethod
     def of(cls, definitions: Definitions) -> FeastNames:
         """The names that the definitions' tags tell."""
-        views = {**definitions.views, **definitions.on_demand_views}
+        views: dict[str, FeatureView | OnDemandFeatureView] = {**definitions.views, **definitions.on_demand_views}
         pushes = {
             push: source.name
             for source in definitions.sources.values()

@@ -12,9 +12,9 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.errors import DataTypeError, RetrievalError
-from featurestore.features import ViewLookup
 from featurestore.feast.file_sources import instant, scan_mapped, with_instants
 from featurestore.feast.names import identifier
+from featurestore.features import ViewLookup
 from featurestore.offline.labels import EVENT_TIMESTAMP, INSTANT, plain
 from featurestore.offline.lookups import look_up
 from featurestore.registry import types as t
@@ -177,7 +177,7 @@ def _output_order(parts: Sequence[Part], refs: Sequence[str]) -> list[str]:
 def _lookup(part: Part, keys: dict[str, str], types: pl.Schema) -> ViewLookup:
     view = FeatureView(
         identifier("view", part.view.name),
-        entities=[Entity("entity", {key: t.String for key in keys})],
+        entities=[Entity("entity", dict.fromkeys(keys, t.String))],
         source="source",
         ttl=part.view.ttl or None,
     )

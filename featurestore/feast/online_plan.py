@@ -121,7 +121,7 @@ def make_plan(config: Any, registry: Any, project: str, features: Any, *, full_f
         frozenset(request_columns),
         tuple(on_demand),
         tuple(refs),
-        tuple(_output_name(ref, on_demand, full=full_feature_names) for ref in refs),
+        tuple(_output_name(ref, full=full_feature_names) for ref in refs),
         types,
         full_feature_names,
     )
@@ -149,7 +149,7 @@ def _key_types(reads: Sequence[PlannedRead], entity_types: Mapping[str, ValueTyp
     return found
 
 
-def _output_name(ref: str, on_demand: Sequence[Any], *, full: bool) -> str:
+def _output_name(ref: str, *, full: bool) -> str:
     view, version, feature = utils._parse_feature_ref(ref)
     if not full:
         return str(feature)

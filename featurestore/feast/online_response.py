@@ -33,7 +33,7 @@ class FeastColumn:
     times: Sequence[int | None]
 
 
-class ColumnarResponse(OnlineResponse):
+class ColumnarResponse(OnlineResponse):  # type: ignore[misc]
     """What ``get_online_features`` returns.
 
     Args:
@@ -52,7 +52,7 @@ class ColumnarResponse(OnlineResponse):
         self._views = views or {}
 
     @cached_property
-    def proto(self) -> GetOnlineFeaturesResponse:  # type: ignore[override]
+    def proto(self) -> GetOnlineFeaturesResponse:
         """The answer as Feast's servers send it."""
         response = GetOnlineFeaturesResponse()
         stamps: dict[int, list[Timestamp]] = {}

@@ -42,8 +42,8 @@ class FeatureStoreOnlineStoreConfig(FeastConfigBaseModel):  # type: ignore[misc]
 class FeatureStoreOnlineStore(FeastOnlineStore):  # type: ignore[misc]
     """Packed rows in a server of the Redis protocol; one round trip a request, whatever the number of views and entities.
 
-    A row moves forward only, in (event time, created time); of rows as new, the one written last stays. Statuses are true, and a
-    value older than its view's ttl is not served.
+    A row moves forward only, in (event time, created time); of rows as new, the one written last stays. Statuses are true,
+    and a value older than its view's ttl is not served.
     """
 
     def __init__(self) -> None:

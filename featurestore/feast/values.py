@@ -26,8 +26,8 @@ Value: Final = Value_pb2.Value
 NULL: Final = Value()
 _EMPTY_TIME: Final = NULL_TIMESTAMP_INT_VALUE
 _MESSAGES: Final = {
-    "bytes": "Bytes", "string": "String", "int32": "Int32", "int64": "Int64", "double": "Double", "float": "Float", "bool": "Bool",
-    "unix_timestamp": "Int64",
+    "bytes": "Bytes", "string": "String", "int32": "Int32", "int64": "Int64", "double": "Double", "float": "Float",
+    "bool": "Bool", "unix_timestamp": "Int64",
 }  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def is_null(value: Any) -> bool:
     kind = value.WhichOneof("val")
     if kind in (None, "null_val"):
         return True
-    return kind == "unix_timestamp_val" and value.unix_timestamp_val == _EMPTY_TIME
+    return bool(kind == "unix_timestamp_val" and value.unix_timestamp_val == _EMPTY_TIME)
 
 
 def value_codec(value_type: ValueType) -> ValueCodec:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -15,7 +14,7 @@ from tests.api.in_process import Client, client_of
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 BIG = 2**53 + 1
-DEFINITIONS = '''
+DEFINITIONS = """
 import polars as pl
 from featurestore import Entity, EventSource, FeatureReference, FeatureService, FeatureView, RequestSource
 from featurestore import on_demand_feature_view, types as t
@@ -31,7 +30,7 @@ def plus(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(plus=pl.col("rate") + pl.col("extra"))
 
 model = FeatureService("model", features=[stats["rate", "trips"], plus])
-'''
+"""
 ROWS = pl.DataFrame(
     {
         "driver_id": [1, 2, 3],

@@ -1,4 +1,4 @@
-"""Feast on our stores: where its own go wrong, ours answer right. Each test names a known defect, or a rule of the interface."""
+"""Feast on our stores: where its own go wrong, ours answer right. A test names a known defect, or a rule of the interface."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.feast.feast_repo import ValueType, ago, driver, feast, ft, make_store, source, statuses, view
 from tests.feast.feast_repo import PushSource as FeastPush
+from tests.feast.feast_repo import ValueType, ago, driver, feast, ft, make_store, source, statuses, view
 from tests.servers.valkey import ValkeyServer, valkey_server
 
 pytestmark = [pytest.mark.feast, pytest.mark.filterwarnings("default")]

@@ -32,7 +32,7 @@ SCALARS: dict[str, list[Any]] = {
 CASES: dict[str, list[Any]] = {
     **SCALARS,
     **{f"{name}_LIST": [[], values] for name, values in SCALARS.items()},
-    **{f"{name}_SET": [set(values)] for name, values in SCALARS.items() if name not in ("BYTES",)},
+    **{f"{name}_SET": [set(values)] for name, values in SCALARS.items() if name != "BYTES"},
     "UUID": [UUID],
     "TIME_UUID": [UUID],
     "UUID_LIST": [[UUID, UUID]],

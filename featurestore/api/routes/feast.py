@@ -1,7 +1,7 @@
 """Feast's HTTP API, for its clients and its remote online store: the same paths, the same envelopes.
 
-Where its server is wrong this one differs: statuses are true, columns come in the order asked for, what is too old is not served,
-and what is wrong with a request answers 4xx in this service's own form of errors.
+Where its server is wrong this one differs: statuses are true, columns come in the order asked for, what is too old is not
+served, and what is wrong with a request answers 4xx in this service's own form of errors.
 """
 
 from __future__ import annotations
@@ -279,7 +279,10 @@ async def materialize(request: Request, service: Service = _WHO) -> Response:
 
 
 @router.post(
-    "/materialize-incremental", summary="Materialize what changed", response_class=Response, openapi_extra=json_body(MaterializeRequest)
+    "/materialize-incremental",
+    summary="Materialize what changed",
+    response_class=Response,
+    openapi_extra=json_body(MaterializeRequest),
 )
 async def materialize_incremental(request: Request, service: Service = _WHO) -> Response:
     """Brings views online: what changed since the last time, late rows included, whatever ``end_ts`` says."""

@@ -41,3 +41,24 @@ def import_(
 
     report = import_repository(path, into, registry=registry, project=project, definitions=definitions, python=python)
     session.output.answer(report.to_dict(), lambda: session.output.line(report))
+
+
+@command.command("migrate-online")
+@click.option("--from", "url", required=True, metavar="URL", help="The Redis store that Feast wrote: redis://host:6379/0.")
+@click.option("--feast-project", required=True, metavar="NAME", help="The project's name in Feast.")
+@click.argument("views", nargs=-1, metavar="[VIEW]...")
+@global_options
+@pass_session
+def migrate_online(session: Session, url: str, feast_project: str, views: tuple[str, ...]) -> None:
+    """Copy online rows from Feast's Redis store into ours.
+
+    Without a VIEW, every applied view that is served online. Feast's store is only read; newer rows of ours stay.
+    """
+    from dataclasses import asdict
+
+    from featurestore.feast.migrate_online import migrate_online as migrate
+
+    done = migrate(session.store, url, feast_project, list(views) or None)
+    rows = [(found.view, found.read, found.written) for found in done]
+    document = {"views": [asdict(found) for found in done]}
+    session.output.answer(document, lambda: session.output.table(("view", "read", "written"), rows, empty="no online views"))
