@@ -42,6 +42,10 @@ FEAST := .venv-feast/bin/python
 feast-test: .venv-feast/.ready  ## Feast on our stores, in an environment of its own
 	PYTHONPATH=. $(FEAST) -m pytest tests/feast -m "feast"
 
+feast-suite: .venv-feast/.ready  ## Feast's own universal suite on our stores: FEAST_TESTS=checkout/sdk/python
+	$(FEAST) -m pip install --quiet --disable-pip-version-check -r tests/feast/suite/requirements.txt
+	$(FEAST) tests/feast/suite/run.py $(FEAST_TESTS) -q -p no:cacheprovider
+
 check: $(VENV)/.dev  ## lint, format, types, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -166,3 +168,12 @@ def test_an_unknown_project_names_those_there_are(tmp_path: Path) -> None:
     theirs = write_repository(tmp_path / "theirs")
     with pytest.raises(NotFoundError, match="rides"):
         read_registry("data/registry.db", root=theirs, project="ride")
+
+
+def test_feast_is_loaded_by_nobody_who_does_not_ask_for_it() -> None:
+    code = (
+        "import sys, featurestore.feast, featurestore.feast.import_repository, featurestore.feast.migrate_online\n"
+        "import featurestore.api.app\n"
+        "assert 'feast' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -96,7 +96,7 @@ def test_a_value_comes_back_as_it_was(online: Any, name: str) -> None:
 def test_an_unset_and_a_null_value_are_null(online: Any) -> None:
     from feast.protos.feast.types.Value_pb2 import Null, Value
 
-    from featurestore.feast.values import is_null
+    from featurestore.feast.stores.values import is_null
 
     assert is_null(Value())
     assert is_null(Value(null_val=Null.NULL))
@@ -114,7 +114,7 @@ def test_nulls_within_lists_survive_as_nested_values(online: Any) -> None:
 def test_a_number_of_another_width_is_taken_where_it_is_the_same(online: Any) -> None:
     from feast.protos.feast.types.Value_pb2 import Value
 
-    from featurestore.feast.values import value_codec
+    from featurestore.feast.stores.values import value_codec
 
     assert value_codec(ValueType.INT64).read_protos([Value(int32_val=5)]) == [5]
     assert value_codec(ValueType.DOUBLE).read_protos([Value(int64_val=2)]) == [2.0]

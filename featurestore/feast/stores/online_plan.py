@@ -13,7 +13,7 @@ from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.online_stores.helpers import compute_versioned_name
 from feast.value_type import ValueType
 
-from featurestore.feast.online_layout import ViewLayout, layout_of
+from featurestore.feast.stores.online_layout import ViewLayout, layout_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import FeastConfigBaseModel
 
-from featurestore.feast.file_sources import instant, scan_mapped, with_instants
-from featurestore.feast.online_layout import VERSION, ViewLayout
-from featurestore.feast.online_store import FeatureStoreOnlineStore
+from featurestore.feast.stores.file_sources import instant, scan_mapped, with_instants
+from featurestore.feast.stores.online_layout import VERSION, ViewLayout
+from featurestore.feast.stores.online_store import FeatureStoreOnlineStore
 from featurestore.materialize.online_rows import OnlineRows
 from featurestore.online.serving import ServedVersion
 from featurestore.time import EVENT_TIME

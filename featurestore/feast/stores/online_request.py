@@ -16,10 +16,10 @@ from feast.value_type import ValueType
 from featurestore.codec import ORDER_START
 from featurestore.codec.header import BIAS
 from featurestore.errors import RequestError
-from featurestore.feast.online_layout import RowForms
-from featurestore.feast.online_plan import OnlinePlan, PlannedRead
-from featurestore.feast.online_response import ColumnarResponse, FeastColumn
-from featurestore.feast.values import ValueCodec, is_null, to_native, value_codec
+from featurestore.feast.stores.online_layout import RowForms
+from featurestore.feast.stores.online_plan import OnlinePlan, PlannedRead
+from featurestore.feast.stores.online_response import ColumnarResponse, FeastColumn
+from featurestore.feast.stores.values import ValueCodec, is_null, to_native, value_codec
 from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT
 from featurestore.online.store import OnlineStore
 from featurestore.registry import types as t

@@ -17,9 +17,9 @@ from feast.repo_config import FeastConfigBaseModel
 from feast.utils import compute_non_entity_date_range
 
 from featurestore.errors import RetrievalError
-from featurestore.feast.file_sources import append, instant, scan
-from featurestore.feast.historical import Retrieval
-from featurestore.feast.retrieval_job import ColumnarRetrievalJob
+from featurestore.feast.stores.file_sources import append, instant, scan
+from featurestore.feast.stores.historical import Retrieval
+from featurestore.feast.stores.retrieval_job import ColumnarRetrievalJob
 from featurestore.materialize.newest import Newest
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.casts import INSTANT

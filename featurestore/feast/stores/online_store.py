@@ -16,10 +16,10 @@ from feast.online_response import OnlineResponse
 from feast.repo_config import FeastConfigBaseModel
 
 from featurestore.config import Config, OnlineConfig
-from featurestore.feast.online_layout import RowForms, ViewLayout, layout_of
-from featurestore.feast.online_plan import OnlinePlan, PlanCache
-from featurestore.feast.online_request import OnlineRequest
-from featurestore.feast.values import to_native
+from featurestore.feast.stores.online_layout import RowForms, ViewLayout, layout_of
+from featurestore.feast.stores.online_plan import OnlinePlan, PlanCache
+from featurestore.feast.stores.online_request import OnlineRequest
+from featurestore.feast.stores.values import to_native
 from featurestore.online.store import OnlineStore, delete_prefix, open_online_store
 from featurestore.registry.types import to_arrow
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, from_micros, to_micros

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 from feast.infra.offline_stores.offline_store import RetrievalJob, RetrievalMetadata
 
-from featurestore.feast.file_sources import overwrite
+from featurestore.feast.stores.file_sources import overwrite
 
 
 class ColumnarRetrievalJob(RetrievalJob):  # type: ignore[misc]

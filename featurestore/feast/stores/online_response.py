@@ -12,7 +12,7 @@ from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnline
 from feast.value_type import ValueType
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from featurestore.feast.values import ValueCodec
+from featurestore.feast.stores.values import ValueCodec
 from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT
 
 STATUSES = {

@@ -17,8 +17,8 @@ from feast.value_type import ValueType
 
 from featurestore.codec import RowCodec
 from featurestore.errors import OnlineStoreError
+from featurestore.feast.stores.values import ValueCodec, value_codec
 from featurestore.feast.value_types import data_type
-from featurestore.feast.values import ValueCodec, value_codec
 from featurestore.online.keys import EntityKeys, version_prefix
 from featurestore.online.store import OnlineStore
 from featurestore.registry import types as t

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.errors import DataTypeError, RetrievalError
-from featurestore.feast.file_sources import instant, scan_mapped, with_instants
 from featurestore.feast.names import identifier
+from featurestore.feast.stores.file_sources import instant, scan_mapped, with_instants
 from featurestore.features import ViewLookup
 from featurestore.offline.labels import EVENT_TIMESTAMP, INSTANT, plain
 from featurestore.offline.lookups import look_up
