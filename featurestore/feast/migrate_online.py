@@ -79,8 +79,7 @@ def _migrate(project: Project, client: Any, feast_project: str, view: FeatureVie
     with OnlineRows(project.online, project.config.project, view.name, served, fields) as online:
         for rows in read_rows(client, feast_project, wanted):
             count += len(rows)
-            online.add(_frame(rows, [*view.join_keys, *fields]))
-        online.flush()
+            online.write(_frame(rows, [*view.join_keys, *fields]))
     return MigratedView(view.name, count, online.written)
 
 

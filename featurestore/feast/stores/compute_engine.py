@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time as _time
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import polars as pl
 from feast.infra.common.materialization_job import MaterializationJobStatus, MaterializationTask
@@ -15,12 +15,11 @@ from feast.repo_config import FeastConfigBaseModel
 from featurestore.feast.stores.file_sources import instant, scan_mapped, with_instants
 from featurestore.feast.stores.online_layout import VERSION, ViewLayout
 from featurestore.feast.stores.online_store import FeatureStoreOnlineStore
+from featurestore.materialize.newest_in_files import write_newest
 from featurestore.materialize.online_rows import OnlineRows
 from featurestore.online.serving import ServedVersion
 from featurestore.time import EVENT_TIME
 from featurestore.transforms.casts import INSTANT, polars_type
-
-_BATCH: Final = 250_000
 
 
 class FeatureStoreComputeEngineConfig(FeastConfigBaseModel):  # type: ignore[misc]
@@ -74,12 +73,14 @@ class FeatureStoreComputeEngine(LocalComputeEngine):  # type: ignore[misc]
         store.forms().announce(opened, layout)
         served = ServedVersion(VERSION, layout.join_keys, None, False, (layout.fields,))
         bar = task.tqdm_builder(0) if task.tqdm_builder else None
+
+        def see(batch: pl.DataFrame) -> pl.DataFrame:
+            if bar is not None:
+                bar.update(batch.height)
+            return batch
+
         with OnlineRows(opened, layout.project, layout.name, served, layout.fields, replace_equal=True) as rows:
-            for batch in self._rows(task, layout).collect_batches(chunk_size=_BATCH, maintain_order=True, engine="streaming"):
-                rows.add(batch)
-                if bar is not None:
-                    bar.update(batch.height)
-            rows.flush()
+            write_newest(rows, self._rows(task, layout), see)
         if bar is not None:
             bar.close()
 

@@ -15,11 +15,12 @@ from featurestore.errors import DataTypeError, RetrievalError
 from featurestore.feast.names import identifier
 from featurestore.feast.stores.file_sources import instant, scan_mapped, with_instants
 from featurestore.features import ViewLookup
-from featurestore.offline.labels import EVENT_TIMESTAMP, INSTANT, plain
+from featurestore.offline.labels import EVENT_TIMESTAMP, INSTANT
 from featurestore.offline.lookups import look_up
 from featurestore.registry import types as t
 from featurestore.registry.definitions import Entity, FeatureView
 from featurestore.registry.records import Field
+from featurestore.registry.types import plain_arrow
 from featurestore.transforms import engines
 from featurestore.transforms.casts import cast_exactly, type_of
 from featurestore.transforms.views import ComputedView
@@ -131,7 +132,7 @@ class Retrieval:
         for part in self._parts:
             found |= self._look_up(part, labels, moments)
         table = pl.concat([labels, pl.DataFrame([found[name] for name in self._order])], how="horizontal").to_arrow()
-        return table.cast(pa.schema([pa.field(f.name, plain(f.type)) for f in table.schema]))
+        return table.cast(pa.schema([pa.field(f.name, plain_arrow(f.type)) for f in table.schema]))
 
     def _look_up(self, part: Part, labels: pl.DataFrame, moments: pl.Series) -> dict[str, pl.Series]:
         source = part.view.batch_source

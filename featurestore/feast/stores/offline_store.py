@@ -162,7 +162,7 @@ def newest_of(frame: pl.LazyFrame, keys: Sequence[str], event_time: str, created
     )
     newest = Newest([*keys, _ONE])
     for batch in prepared.collect_batches(chunk_size=_BATCH, maintain_order=True, engine="streaming"):
-        newest.add(batch)
+        newest.add(batch.drop_nulls([*keys, EVENT_TIME]))  # a row without a key is of no entity
     found = newest.take()
     return prepared.collect_schema().to_frame() if found is None else found
 
