@@ -90,6 +90,10 @@ class OnlineReader:
         plan = self._plan(self._current(), features, full_feature_names=False)
         return (*plan.key_fields, *plan.request_fields)
 
+    def key_fields(self, features: Any) -> tuple[Field, ...]:
+        """The columns of :meth:`inputs` that are join keys."""
+        return self._plan(self._current(), features, full_feature_names=False).key_fields
+
     def _current(self) -> _Known:
         known, now = self._known, self._timer()
         if known is None:
