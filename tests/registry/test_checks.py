@@ -9,7 +9,6 @@ import pytest
 
 from featurestore import Aggregation, Entity, EventSource, FeatureService, FeatureView, Field, RequestSource, sawtooth
 from featurestore import types as t
-from featurestore.errors import DefinitionError
 from featurestore.registry.checks import check_references, find_problems
 from featurestore.registry.definitions import Definitions, FeatureReference, OnDemandFeatureView
 from featurestore.registry.records import SourceCode
