@@ -251,16 +251,13 @@ def at_full_size(path: str, events: int, labels: int, rounds: int, folder: Path)
     found = in_turns({name: processes.side(name) for name in ("ours", "polars")}, rounds)
     assert_same(*(pl.read_parquet(folder / f"{name}.parquet") for name in ("ours", "polars")))
     work = f"{events} events, {labels} labels, 4 windows x {len(FUNCTIONS)} functions"
-    print_row(
-        work,
-        "Polars rolling",
-        found["ours"],
-        found["polars"],
-        3,
-        rounds=rounds,
-        equal=labels,
-        theirs_memory=processes.peak["polars"],
-    )
+    more = {
+        "rounds": rounds,
+        "equal_answers": labels,
+        "memory": processes.peak["ours"],
+        "their_memory": processes.peak["polars"],
+    }
+    print_row(work, "Polars rolling", found["ours"], found["polars"], 3, **more)
     print_row(f"{work}: peak GiB", "3 GiB", processes.peak["ours"] / 2**30, 3, 1, memory=processes.peak["ours"])
     others = in_turns({name: processes.side(name) for name in ("ours_1h", "ours_30d", "ours_as_known")}, rounds)
     print_row("30d window", "1.3 times a 1h window", others["ours_30d"], 1.3 * others["ours_1h"], 1, rounds=rounds)

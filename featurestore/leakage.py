@@ -11,7 +11,7 @@ A sample can prove a leak, not its absence: it finds what its instants and keys 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 _INSTANTS: Final = 6
 _TOLERANCE: Final = 1e-9
 """Relative, of floats: a sum may add up in another order; ``docs/semantics.md``."""
+_MEND: Final = 'look back only: shift(1), cum_sum, or aggregations=[Aggregation("column", "mean", windows=["7d"])]'
 _TWICE: Final = "computing it again"
 
 
@@ -100,11 +101,8 @@ class LeakageReport:
         skipped = [f"answers as known were not checked: {self.skipped}"] if self.skipped else []
         if self.success:
             return "\n".join([f"{head}; none changed with the future.", *skipped])
-        lines = [f"{head}; {len(self.leaks)} features leak:", *(f"  {leak}" for leak in self.leaks), *skipped]
-        mend = (
-            'shift by positive numbers, sum with cum_sum, or write aggregations=[Aggregation("column", "mean", windows=["7d"])]'
-        )
-        return "\n".join([*lines, f"Hint: {mend}"])
+        leaking = "1 feature leaks" if len(self.leaks) == 1 else f"{len(self.leaks)} features leak"
+        return "\n".join([f"{head}; {leaking}:", *(f"  {leak}" for leak in self.leaks), *skipped, f"Hint: {_MEND}"])
 
 
 def check_leakage(project: Project, view: str, *, sample: int = 100, seed: int = 0) -> LeakageReport:
@@ -261,10 +259,8 @@ class _Check:
 
 def _texts(answer: Answer, column: str) -> list[Any]:
     """Values, and statuses where there is none."""
-    pairs: Sequence[tuple[Any, Any]] = list(
-        zip(answer.values[column].to_list(), answer.statuses[column].to_list(), strict=True)
-    )
-    return [status if value is None else value for value, status in pairs]
+    values, statuses = answer.values[column].to_list(), answer.statuses[column].to_list()
+    return [status if value is None else value for value, status in zip(values, statuses, strict=True)]
 
 
 def _same(left: Any, right: Any) -> bool:

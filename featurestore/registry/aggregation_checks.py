@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from featurestore.errors import DefinitionError, did_you_mean
 from featurestore.registry.aggregations import Aggregation, Window
@@ -14,6 +14,9 @@ from featurestore.registry.records import Expression
 from featurestore.registry.row_wise import treats_rows_alone
 from featurestore.registry.types import FLOATS, DataType
 from featurestore.time import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from featurestore.registry.definitions import FeatureView
 
 Found: TypeAlias = tuple[str, str | None]
 """What is wrong, to be read after the view's name, and how to mend it."""
@@ -36,8 +39,18 @@ def aggregation_problems(aggregations: Sequence[Aggregation], columns: Mapping[s
     ]
 
 
-def derived_problems(derived: Sequence[tuple[str, Expression]]) -> list[Found]:
-    """What is wrong with features derived of aggregates, as far as it stands in them alone."""
+def window_problems(view: FeatureView) -> list[Found]:
+    """What is wrong with a view of windows beside its aggregations: a transform, derived features that mix rows."""
+    transform = [
+        (
+            "has aggregations over a transform, and windows are taken over the source's own events",
+            "compute columns in the source's prepare=, choose events with where=, and do what follows in derived=",
+        )
+    ]
+    return [*(transform if view.aggregations and view.transform is not None else []), *_derived_problems(view.derived)]
+
+
+def _derived_problems(derived: Sequence[tuple[str, Expression]]) -> list[Found]:
     return [
         (
             f"has a derived feature {name!r} that mixes rows, so that one label's answer would depend on the other labels",
@@ -130,5 +143,5 @@ def _type_problems(aggregation: Aggregation, function: Function, columns: Mappin
     if column is not None and not accepted(function, taken(function, column)):
         yield (
             f"that takes {_TAKES.get(function.accepts, 'other values')}, and {aggregation.column!r} is {column!r}",
-            "choose another function, or cast the column in a transform",
+            "choose another function, or cast the column in the source's prepare=",
         )

@@ -14,7 +14,7 @@ import pyarrow as pa
 from polars.exceptions import PolarsError
 
 from featurestore.errors import DataTypeError, DefinitionError
-from featurestore.registry.aggregation_checks import aggregation_problems, derived_problems
+from featurestore.registry.aggregation_checks import aggregation_problems, window_problems
 from featurestore.registry.aggregations import Aggregation, Window
 from featurestore.registry.feature_names import feature_name, stem
 from featurestore.registry.functions import FUNCTIONS, Function, output_type
@@ -68,7 +68,7 @@ def window_schema(view: FeatureView, source_schema: pa.Schema) -> tuple[Field, .
     """The features that a view's aggregations and derived expressions produce, in order, with their types.
 
     Args:
-        source_schema: the columns that the aggregations read: the source's, or the output of the view's transform.
+        source_schema: the columns that the aggregations read.
 
     Raises:
         DefinitionError: an aggregation that cannot be computed; names the view, the aggregation and the mend.
@@ -79,6 +79,8 @@ def window_schema(view: FeatureView, source_schema: pa.Schema) -> tuple[Field, .
 
 def window_features(view: FeatureView, source_schema: pa.Schema) -> tuple[WindowFeature, ...]:
     """The view's aggregations, one entry a feature, checked."""
+    for message, hint in window_problems(view):
+        _refuse(view, message, hint)
     features = [feature for aggregation in view.aggregations for feature in _features(view, aggregation, source_schema)]
     names = Counter([f.name for f in features] + [key.name for key in view.join_keys])
     repeated = [name for name, count in names.items() if count > 1]
@@ -163,8 +165,6 @@ def _derived_fields(view: FeatureView, fields: list[Field]) -> list[Field]:
     frame = pl.DataFrame(schema={f.name: _polars_type(f.type) for f in fields})
     taken_names = {f.name for f in fields} | {key.name for key in view.join_keys}
     derived = []
-    for message, hint in derived_problems(view.derived):
-        _refuse(view, message, hint)
     for name, expression in view.derived:
         fault = _Fault(view, f"a derived feature {name!r}")
         if name in taken_names:
