@@ -71,7 +71,10 @@ def _problems(aggregation: Aggregation, columns: Mapping[str, DataType] | None) 
     if aggregation.bounds not in ("[)", "[]", "(]", "()"):
         yield f"with unknown bounds {aggregation.bounds!r}", 'bounds are "[)", "[]", "(]" and "()"'
     if aggregation.delay < 0:
-        yield f"with a negative delay of {-aggregation.delay} us, which would look ahead", "delay= is zero or more"
+        yield (
+            f"with a negative delay of {format_duration(-aggregation.delay)}, which would look ahead",
+            "delay= is zero or more",
+        )
     if aggregation.approx:
         yield "with approx=True, and it has no approximate form", "leave out approx=: the exact answer is computed"
     if aggregation.where is not None and not treats_rows_alone(json.loads(aggregation.where.data)):

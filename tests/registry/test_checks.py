@@ -148,7 +148,7 @@ def test_aggregations(column: str | None, function: str, options: dict[str, Any]
 @pytest.mark.parametrize("delay", [-5, "-5us", timedelta(microseconds=-5)])
 def test_a_negative_delay_is_found_with_its_view_and_feature(delay: Any) -> None:
     found = one(view(aggregations=[Aggregation("delay", "sum", delay=delay)]))
-    assert "feature view 'v' has an aggregation 'delay_sum' with a negative delay of 5 us" in found
+    assert "feature view 'v' has an aggregation 'delay_sum' with a negative delay of 5us" in found
 
 
 def test_a_derived_feature_that_mixes_labels_is_found() -> None:

@@ -87,7 +87,7 @@ def test_names_and_types() -> None:
         (Aggregation("at", "mean"), "takes numbers"),
         (Aggregation("delay", "sum", windows=[sawtooth("90m", hop="1h")]), "1h30m, which is not a multiple of its hop 1h"),
         (Aggregation("delay", "sum", windows=[Window("sliding")]), "no width"),
-        (Aggregation("delay", "sum", delay=-1), "negative delay of 1 us"),
+        (Aggregation("delay", "sum", delay=-1), "negative delay of 1us"),
         (Aggregation("delay", "sum", delay="-1h"), "negative delay"),
         (Aggregation("delay", "sum", delay=timedelta(days=-1)), "negative delay"),
         (Aggregation("delay", "decayed_sum", half_life=timedelta(days=-1)), "with half_life="),
