@@ -111,7 +111,7 @@ def _erase_view(
         removed[f"online/{view.name}"] += project.online.delete(doomed)
         # What is left of these keys: entities of other kinds that shared events with the erased ones.
         if view.aggregations:
-            write_keys(project, view, source, version, touched)
+            write_keys(project, view, source, version, touched, empty=False)
             return
         computed = compute_keys(project, view, source, version, touched)
         write_rows(project, view, computed, computed.frame.collect(), version)

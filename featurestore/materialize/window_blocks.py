@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -20,9 +20,9 @@ from featurestore.codec import decode_order
 from featurestore.codec.blocks import BlockCodec
 from featurestore.errors import OnlineStoreError
 from featurestore.online.keys import EntityKeys, version_prefix
-from featurestore.online.serving import ServedVersion, ServedWindows, announce, forget, go_live
+from featurestore.online.serving import ServedVersion, ServedWindows, announce, forget, go_live, read_serving
 from featurestore.online.store import delete_prefix
-from featurestore.online.window_blocks import slack
+from featurestore.online.window_blocks import floor_of
 from featurestore.registry.records import Field
 from featurestore.registry.serialization import to_data, version_of
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE, from_micros, to_micros
@@ -40,7 +40,6 @@ STATE: Final = "materialization"
 _ROWS_A_BUCKET: Final = 4_000_000
 _BLOCKS_A_WRITE: Final = 4_096
 _NAMED: Final = 10
-_OLDEST: Final = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 _HIDDEN: Final = (EVENT_TIME, ARRIVAL_TIME, SEQUENCE)
 
 
@@ -86,8 +85,7 @@ class WindowSource:
     @property
     def floor(self) -> int:
         """Events before it are not kept, in microseconds."""
-        far = reach(self.view)
-        return _OLDEST if far is None else max(to_micros(self.now) - far - slack(far), _OLDEST)
+        return floor_of(self.view, to_micros(self.now))
 
     @property
     def _table(self) -> Any:
@@ -132,14 +130,19 @@ class WindowSource:
         return frame if keys is None else frame.join(keys.lazy(), on=self.key_names, how="semi")
 
 
-def write_keys(project: Project, view: FeatureView, source: EventSource, version: int, keys: pl.DataFrame) -> int:
+def write_keys(
+    project: Project, view: FeatureView, source: EventSource, version: int, keys: pl.DataFrame, *, empty: bool = True
+) -> int:
     """Bring the blocks of some keys up to a version of the source: how many moved forward.
+
+    Args:
+        empty: write an empty block for a key without events; False where not even its name may stay.
 
     Raises:
         OnlineStoreError: a key's block would be larger than ``max_block_bytes``; nothing was written.
     """
     events = WindowSource(project, view, source, version, project.clock.now())
-    return _Writer(events).write(keys, replace_equal=False).written
+    return _Writer(events).write(keys, replace_equal=False, empty=empty).written
 
 
 def keys_of(project: Project, view: FeatureView, source: EventSource, events: pl.LazyFrame, version: int) -> pl.DataFrame:
@@ -183,8 +186,9 @@ class WindowJob:
         mine = state is not None and state["version"] == digest and state["table"] == "events" and state["at"] is not None
         added = events.added(state["at"]) if state is not None and mine and not self.full else None
         if added is None:
+            held_before = digest in read_serving(catalog, name).versions
             counts = writer.write(None, replace_equal=self.full)
-            if state is not None:
+            if held_before:
                 counts.written += writer.empty_what_is_gone()
             read: Literal["nothing", "added", "all"] = "all"
         else:
@@ -227,7 +231,7 @@ class _Writer:
             self._project.catalog, self._project.online, self._view, version_of(self._view), self._events.fields, windows
         )
 
-    def write(self, keys: pl.DataFrame | None, *, replace_equal: bool) -> BlockCounts:
+    def write(self, keys: pl.DataFrame | None, *, replace_equal: bool, empty: bool = True) -> BlockCounts:
         """Write the blocks of some keys, or of all: first it is seen that none is too large, then the first is sent."""
         kept = self._events.kept(keys)
         total = self._events.row_count()
@@ -244,7 +248,7 @@ class _Writer:
             if not counts.keys:
                 self.announce()
             self._send(frame, starts, counts, total, replace_equal=replace_equal)
-        if keys is not None:
+        if keys is not None and empty:
             # A key whose events are all too old or gone gets an empty block, in place of what it may have.
             gone = keys.join(kept.select(self._events.key_names).unique().collect(), on=self._events.key_names, how="anti")
             counts.written += self._send_empty(self._keys.of_frame(gone), replace_equal=replace_equal)

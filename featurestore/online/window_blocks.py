@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from featurestore.codec.blocks import BlockCodec
 from featurestore.errors import OnlineStoreError, RequestError
 from featurestore.online.response import NULL, PRESENT, Column, Status
-from featurestore.time import format_duration, parse_duration
+from featurestore.time import format_duration, parse_duration, to_micros
 from featurestore.transforms.windows.api import compute_windows
 from featurestore.transforms.windows.needs import reach
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from featurestore.registry.records import Field
 
 _LEAST_SLACK: Final = parse_duration("5m")
+OLDEST: Final = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 
 
 class UnknownRowError(Exception):
@@ -34,6 +35,12 @@ def slack(reach_of_view: int) -> int:
     An eighth of the reach, at least five minutes.
     """
     return max(_LEAST_SLACK, reach_of_view // 8)
+
+
+def floor_of(view: FeatureView, written_at: int) -> int:
+    """Events before it are left out of a block that is written at an instant; microseconds."""
+    far = reach(view)
+    return OLDEST if far is None else max(written_at - far - slack(far), OLDEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ class WindowRead:
             )
 
     def _check_floor(self, floor: int, instant: int) -> None:
-        if self.reach is not None and instant - self.reach < floor:
+        if self.reach is not None and max(instant - self.reach, OLDEST) < floor:
             raise OnlineStoreError(
                 f"feature view {self.view.name!r}: a block was written by a clock that is ahead of this one by more than"
                 f" {format_duration(slack(self.reach))}",
