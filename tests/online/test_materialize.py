@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore import Aggregation, FeatureView, feature_view
+from featurestore import FeatureView, feature_view
 from featurestore import types as t
-from featurestore.errors import NotFoundError, OnlineStoreError, RequestError, ValidationError
+from featurestore.errors import NotFoundError, RequestError, ValidationError
 from featurestore.materialize import materialize
 from featurestore.materialize.feature_table import standing_of
 from featurestore.online import OnlineStore, get_online_features
@@ -229,14 +229,6 @@ def test_nothing_loaded_is_nothing_to_do(small: SmallProject) -> None:
     assert str(materialize(small, [])) == "no views to materialize"
     with pytest.raises(NotFoundError, match="latest"):
         materialize(small, ["lastest"])
-
-
-def test_a_view_of_windows_is_refused_by_name(small: SmallProject) -> None:
-    small.apply(PAYMENTS, FeatureView("windows", entities=[USER], source=PAYMENTS, aggregations=[Aggregation("amount", "sum")]))
-    with pytest.raises(OnlineStoreError, match="'windows' has aggregations"):
-        materialize(small)
-    with pytest.raises(RequestError, match="'windows' has aggregations"):
-        get_online_features(small, "windows", {"user": ["a"]})
 
 
 CHILD = """
