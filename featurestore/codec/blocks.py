@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -41,14 +40,49 @@ _MARK: Final = Field("__block", t.Timestamp)
 """Makes the digest of a block differ from that of a row of the same columns."""
 
 
-@dataclass(frozen=True, slots=True)
 class DecodedBlocks:
-    """The events of several blocks: one frame, and of each event the place of its block."""
+    """The events of several blocks, one block after the other; a column is put together when it is asked for.
 
-    events: pl.DataFrame
-    keys: _Array
-    floor: int
-    """The greatest of the blocks' floors."""
+    Attributes:
+        counts: how many events each block has.
+        times: of all events, microseconds since the epoch.
+        floor: the greatest of the blocks' floors.
+    """
+
+    def __init__(
+        self, columns: Sequence[Field], decoders: Sequence[_Decoder], counts: _Array, times: _Array, floor: int
+    ) -> None:
+        self._columns, self._decoders = columns, decoders
+        self._places = {column.name: i for i, column in enumerate(columns)}
+        self.counts, self.times, self.floor = counts, times, floor
+
+    @property
+    def keys(self) -> _Array:
+        """Of each event the place of its block."""
+        return np.repeat(np.arange(self.counts.size), self.counts)
+
+    @property
+    def events(self) -> pl.DataFrame:
+        """All columns, with the hidden ones; ``__sequence`` is the order of the events."""
+        size = self.times.size
+        hidden = {
+            EVENT_TIME: pl.Series(self.times),
+            ARRIVAL_TIME: pl.Series(np.zeros(size, dtype=np.int64)),
+            SEQUENCE: pl.Series(np.arange(size, dtype=np.int64)),
+        }
+        return pl.DataFrame(hidden | {column.name: self.series(column.name) for column in self._columns})
+
+    def series(self, name: str) -> pl.Series:
+        """One column."""
+        return self._decoders[self._places[name]].series(self.times.size)
+
+    def numbers(self, name: str) -> _Array:
+        """One column of fixed width as numbers; anything where it is null."""
+        return self._decoders[self._places[name]].numbers()
+
+    def nulls(self, name: str) -> _Array | None:
+        """Where a column is null; None where it is nowhere."""
+        return self._decoders[self._places[name]].nulls()
 
 
 class BlockCodec:
@@ -137,16 +171,8 @@ class BlockCodec:
                 at = decoder.take(block, at, count)
             if at != len(block):
                 raise ValueError(f"{len(block)} bytes where {at} were expected")
-        total = int(counts.sum())
         event_time = np.frombuffer(b"".join(times), dtype="<i8")
-        columns = {
-            EVENT_TIME: pl.Series(event_time),
-            ARRIVAL_TIME: pl.Series(np.zeros(total, dtype=np.int64)),
-            SEQUENCE: pl.Series(np.arange(total, dtype=np.int64)),
-        }
-        for column, decoder in zip(self.columns, decoders, strict=True):
-            columns[column.name] = decoder.series(total)
-        return DecodedBlocks(pl.DataFrame(columns), np.repeat(np.arange(len(blocks)), counts), floor)
+        return DecodedBlocks(self.columns, decoders, counts, event_time, floor)
 
 
 def _run_sums(values: _Array, starts: _Array) -> _Array:
@@ -171,7 +197,9 @@ class _Encoder:
             self._values = codec.to_numpy(array)
         else:
             binary = codec.to_binary(array)
-            self._ends = np.concatenate([[0], np.cumsum(pc.binary_length(binary).to_numpy(zero_copy_only=False))]).astype(np.int64)
+            self._ends = np.concatenate([[0], np.cumsum(pc.binary_length(binary).to_numpy(zero_copy_only=False))]).astype(
+                np.int64
+            )
             self._values = np.frombuffer(b"".join(binary.to_pylist()), dtype=np.uint8)
 
     def add(self, pieces: list[bytes], low: int, high: int) -> None:
@@ -195,7 +223,7 @@ class _Decoder:
         self._width = np.dtype(codec.dtype).itemsize if isinstance(codec, FixedColumn) else 0
         self._values: list[bytes] = []
         self._lengths: list[_Array] = []
-        self._nulls: list[_Array] = []
+        self._nulls: list[tuple[int, _Array | None]] = []
         self._some = False
 
     def take(self, block: bytes, at: int, count: int) -> int:
@@ -204,11 +232,12 @@ class _Decoder:
         at += 1
         if has_nulls:
             size = (count + 7) // 8
-            self._nulls.append(np.unpackbits(np.frombuffer(block, np.uint8, size, at), count=count, bitorder="little"))
+            packed = np.frombuffer(block, np.uint8, size, at)
+            self._nulls.append((count, np.unpackbits(packed, count=count, bitorder="little")))
             self._some = True
             at += size
         else:
-            self._nulls.append(np.zeros(count, dtype=np.uint8))
+            self._nulls.append((count, None))
         if self._width:
             end = at + self._width * count
         else:
@@ -221,9 +250,20 @@ class _Decoder:
 
     def series(self, total: int) -> pl.Series:
         """The column of all events."""
-        raw = b"".join(self._values)
-        nulls = np.concatenate(self._nulls).astype(bool) if self._some else None
-        return pl.Series(pl.from_arrow(self._array(raw, total, nulls)))
+        return pl.Series(pl.from_arrow(self._array(b"".join(self._values), total, self.nulls())))
+
+    def numbers(self) -> _Array:
+        """The column as an array of its own width."""
+        codec = self._codec
+        if not isinstance(codec, FixedColumn):
+            raise TypeError("a column of variable width has no numbers")
+        return np.frombuffer(self._values[0] if len(self._values) == 1 else b"".join(self._values), dtype=codec.dtype)
+
+    def nulls(self) -> _Array | None:
+        """Where it is null; None where it is nowhere."""
+        if not self._some:
+            return None
+        return np.concatenate([np.zeros(n, dtype=bool) if bits is None else bits.astype(bool) for n, bits in self._nulls])
 
     def _array(self, raw: bytes, total: int, nulls: _Array | None) -> pa.Array:
         codec = self._codec
@@ -240,7 +280,9 @@ class _Decoder:
         ends = np.concatenate([[0], *self._lengths]).cumsum()
         if pa.types.is_string(codec.arrow) or pa.types.is_binary(codec.arrow):
             large = pa.large_string() if pa.types.is_string(codec.arrow) else pa.large_binary()
-            return pa.Array.from_buffers(large, total, [valid, pa.py_buffer(ends.astype(np.int64).tobytes()), pa.py_buffer(raw)])
+            return pa.Array.from_buffers(
+                large, total, [valid, pa.py_buffer(ends.astype(np.int64).tobytes()), pa.py_buffer(raw)]
+            )
         bounds = ends.astype(np.int64).tolist()
         return pa.array(
             [

@@ -321,9 +321,7 @@ class _Writer:
 
     def _encode(self, columns: pl.DataFrame, starts: np.ndarray[Any, Any]) -> list[bytes]:
         events = self._events
-        return self._codec.encode(
-            columns, starts, version=events.version, written_at=to_micros(events.now), floor=events.floor
-        )
+        return self._codec.encode(columns, starts, version=events.version, written_at=to_micros(events.now), floor=events.floor)
 
     def _store(self, entities: list[bytes], blocks: list[bytes], *, replace_equal: bool) -> int:
         keys = [self._prefix + entity for entity in entities]

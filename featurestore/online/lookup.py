@@ -253,7 +253,7 @@ class _Lookup:
 
     def _view_columns(self, read: ViewRead, rows: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
         if read.windows is not None and read.groups:
-            columns = read.windows.columns(read.lookup.features, rows, instant, now)
+            columns = read.windows.columns(rows, instant, now)
         else:
             if instant < now:
                 _check_held(read, rows, instant)

@@ -104,7 +104,9 @@ def _read(project: str, lookup: ViewLookup, served: ServedVersion | None) -> Vie
     fields = {f.name: f for f in served.fields if f.name in wanted}
     prefix = version_prefix(project, lookup.view.name, served.version)
     if served.windows is not None:
-        return ViewRead(lookup, keys, prefix, None, (RowGroup(b"", {}, ()),), fields, WindowRead.of(served.windows))
+        return ViewRead(
+            lookup, keys, prefix, None, (RowGroup(b"", {}, ()),), fields, WindowRead.of(served.windows, lookup.features)
+        )
     groups = []
     for suffix, schemas in served.groups():
         names = {f.name for schema in schemas for f in schema} & wanted

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from featurestore.codec.blocks import BlockCodec
+from featurestore.codec.blocks import BlockCodec, DecodedBlocks
 from featurestore.errors import OnlineStoreError, RequestError
 from featurestore.online.response import NULL, PRESENT, Column, Status
+from featurestore.online.thin_windows import NotPlainError, ThinWindows, is_thin
 from featurestore.time import format_duration, parse_duration, to_micros
 from featurestore.transforms.windows.api import compute_windows
 from featurestore.transforms.windows.needs import reach
+from featurestore.transforms.windows.schema import WindowFeature, window_features
 
 if TYPE_CHECKING:
     from featurestore.online.serving import ServedWindows
@@ -43,22 +46,47 @@ def floor_of(view: FeatureView, written_at: int) -> int:
     return OLDEST if far is None else max(written_at - far - slack(far), OLDEST)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class WindowRead:
-    """How one version of a view of windows is answered."""
+    """How some features of one version of a view of windows are answered.
+
+    Args:
+        view: the version that is served.
+        features: those asked for.
+    """
 
     view: FeatureView
     codec: BlockCodec
-    reach: int | None
+    features: tuple[Field, ...]
 
     @classmethod
-    def of(cls, served: ServedWindows) -> WindowRead:
+    def of(cls, served: ServedWindows, features: Sequence[Field]) -> WindowRead:
         """From what is served."""
-        return cls(served.view, BlockCodec(served.columns), reach(served.view))
+        return cls(served.view, BlockCodec(served.columns), tuple(features))
 
-    def columns(
-        self, features: Sequence[Field], blocks: Sequence[bytes | None], instant: int, now: int
-    ) -> Mapping[str, Column]:
+    @cached_property
+    def reach(self) -> int | None:
+        """How far back the view's windows see."""
+        return reach(self.view)
+
+    @cached_property
+    def _thin(self) -> ThinWindows:
+        return ThinWindows(self._plain)
+
+    @cached_property
+    def _plain(self) -> list[WindowFeature]:
+        """What needs no kernels of the features asked for."""
+        schema = self.codec.decode([]).events.to_arrow().schema
+        wanted = {field.name for field in self.features}
+        return [feature for feature in window_features(self.view, schema) if feature.name in wanted and is_thin(feature)]
+
+    @cached_property
+    def _all_plain(self) -> bool:
+        known = {name for name, _ in self.view.derived}
+        plain = {feature.name for feature in self._plain} - known
+        return all(field.name in plain for field in self.features)
+
+    def columns(self, blocks: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
         """The features of entities at an instant, from their blocks; None for an entity without events, whose windows are empty.
 
         Raises:
@@ -67,11 +95,27 @@ class WindowRead:
         """
         self._check_within(instant, now)
         header = self.codec.header
-        if any(block is not None and not block.startswith(header) for block in blocks):
-            raise UnknownRowError
+        for block in blocks:
+            if block is not None and not block.startswith(header):
+                raise UnknownRowError
         decoded = self.codec.decode(blocks)
         self._check_floor(decoded.floor, instant)
-        count = len(blocks)
+        found = self._answer(decoded, instant)
+        times: list[int | None] = [None] * len(blocks)
+        present: list[Status] = [PRESENT] * len(blocks)
+        return {
+            field.name: Column(field, values, _statuses(values, present), times)
+            for field in self.features
+            if (values := found.get(field.name)) is not None
+        }
+
+    def _answer(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, list[Any]]:
+        if self._all_plain:
+            try:
+                return self._thin.answer(decoded, instant)
+            except NotPlainError:
+                pass
+        count = decoded.counts.size
         found = compute_windows(
             self.view,
             decoded.events,
@@ -80,7 +124,7 @@ class WindowRead:
             np.full(count, instant, dtype=np.int64),
             threads=1,
         )
-        return {field.name: _column(field, found[field.name].to_list()) for field in features if field.name in found}
+        return {field.name: found[field.name].to_list() for field in self.features if field.name in found}
 
     def _check_within(self, instant: int, now: int) -> None:
         if self.reach is not None and instant < now - slack(self.reach):
@@ -100,8 +144,5 @@ class WindowRead:
             )
 
 
-def _column(field: Field, values: list[object]) -> Column:
-    statuses: list[Status] = [PRESENT] * len(values)
-    if None in values:
-        statuses = [NULL if value is None else PRESENT for value in values]
-    return Column(field, values, statuses, [None] * len(values))
+def _statuses(values: list[Any], present: list[Status]) -> list[Status]:
+    return [NULL if value is None else PRESENT for value in values] if None in values else present

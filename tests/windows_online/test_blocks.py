@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
@@ -19,7 +20,7 @@ from featurestore.registry.records import Field
 from featurestore.testing.oracle import aggregate
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.casts import type_of
-from featurestore.transforms.windows.needs import columns_read, reach
+from featurestore.transforms.windows.needs import columns_read
 from tests.windows.streams import KEYS, SECOND, Case, case_lists, frame, rows, same, view_of
 
 
@@ -46,9 +47,8 @@ def blocks_of(cases: list[Case], stream: list[dict[str, Any]], written_at: int) 
     return blocks
 
 
-def read_of(cases: list[Case]) -> WindowRead:
-    view = view_of(cases)
-    return WindowRead(view, codec_of(cases), reach(view))
+def read_of(cases: list[Case], names: Sequence[str] = ()) -> WindowRead:
+    return WindowRead(view_of(cases), codec_of(cases), tuple(Field(name, t.Int64) for name in names))
 
 
 @settings(max_examples=150, deadline=None)
@@ -65,8 +65,7 @@ def test_a_block_answers_as_the_oracle_does_at_any_instant_after_it_was_written(
     blocks = blocks_of(cases, shuffled, written_at)
     assert blocks == blocks_of(cases, stream, written_at)
 
-    features = [Field(name, t.Int64) for case in cases for name in case.names]
-    found = read_of(cases).columns(features, blocks, instant, instant)
+    found = read_of(cases, [name for case in cases for name in case.names]).columns(blocks, instant, instant)
 
     for case in cases:
         for name, definition in zip(case.names, case.definitions, strict=True):
@@ -160,9 +159,9 @@ def test_how_far_back_an_instant_may_lie() -> None:
     read, now = read_of([case]), 10**15
     blocks = blocks_of([case], [], now)
     assert slack(3600 * SECOND) == 450 * SECOND
-    read.columns([], blocks, now - slack(3600 * SECOND), now)
+    read.columns(blocks, now - slack(3600 * SECOND), now)
     with pytest.raises(RequestError, match="keeps what it needs online for 7m30s back"):
-        read.columns([], blocks, now - slack(3600 * SECOND) - 1, now)
+        read.columns(blocks, now - slack(3600 * SECOND) - 1, now)
 
 
 def test_a_block_of_other_columns_is_told_from_ones_own() -> None:
@@ -171,4 +170,4 @@ def test_a_block_of_other_columns_is_told_from_ones_own() -> None:
     mine, other = (Case(Aggregation(column, "max", name="f"), ()) for column in ("i", "x"))
     stream: list[dict[str, Any]] = [{"key": 0, "event_time": 1, "arrival_time": 1, "sequence": 1, "i": 5, "x": 1.0}]
     with pytest.raises(UnknownRowError):
-        read_of([mine]).columns([], blocks_of([other], stream, 10), 10, 10)
+        read_of([mine]).columns(blocks_of([other], stream, 10), 10, 10)
