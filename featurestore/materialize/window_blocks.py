@@ -295,7 +295,8 @@ class _Writer:
         raise OnlineStoreError(
             f"feature view {self._view.name!r}: {len(too_large)} keys have more events in reach of its windows than"
             f" max_block_bytes={self._view.max_block_bytes:,} holds: {named}{more}; nothing was written",
-            hint="raise max_block_bytes, shorten the windows, or define the view with online=False",
+            hint="raise max_block_bytes, shorten the windows, or define the view with online=False"
+            + ("; on_overflow='sawtooth' is not served online" if self._view.on_overflow == "sawtooth" else ""),
         )
 
     def _send(

@@ -160,7 +160,8 @@ def get_online_features(
     """The newest features of each entity as of the project's clock, in one round trip (in a cluster: one a node).
 
     A row counts while its event time is not in the future, and within the view's ttl (both ends closed): else its values are
-    null with status ``EXPIRED``. Windows end at that instant, and have every event that is in the store. Entities may repeat and come back in the order asked; a null key finds nothing.
+    null with status ``EXPIRED``. Windows end at that instant. Entities may
+    repeat and come back in the order asked; a null key finds nothing.
 
     Args:
         features: a service or its name, or views and references.

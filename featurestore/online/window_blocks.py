@@ -1,4 +1,4 @@
-"""Windows online: the blocks of all entities of a request decoded into one frame, and the very kernels of training run on it."""
+"""Windows online: the blocks of all entities of a request decoded together, and answered as in training."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class WindowRead:
         return all(field.name in plain for field in self.features)
 
     def columns(self, blocks: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
-        """The features of entities at an instant, from their blocks; None for an entity without events, whose windows are empty.
+        """The features of entities at an instant, from their blocks; no block is no events.
 
         Raises:
             RequestError: ``instant`` lies further back than events are kept for.

@@ -1,4 +1,4 @@
-"""Whatever the order and the pieces: windows online at now are windows offline at now, and the blocks those made from scratch."""
+"""Whatever the order and the pieces: windows online are windows offline, and the blocks are those made from scratch."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def bodies(project: SmallProject) -> dict[bytes, bytes]:
     return found
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(BATCHES, STEPS)
 def test_any_order_of_steps_ends_in_the_same_state(
     store_url: str, batches: list[list[dict[str, Any]]], steps: list[str]

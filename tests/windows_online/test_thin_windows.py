@@ -35,7 +35,9 @@ def plain_cases(draw: st.DrawFn, number: int) -> Case:
     return Case(
         aggregation,
         tuple(
-            Definition(**{**{s: getattr(base, s) for s in base.__dataclass_fields__}, "kind": w.kind, "width": w.width, "hop": w.hop})
+            Definition(
+                **{**{s: getattr(base, s) for s in base.__dataclass_fields__}, "kind": w.kind, "width": w.width, "hop": w.hop}
+            )
             for w in chosen
         ),
     )
