@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test check format bench docs lock clean
+.PHONY: help demo test feast-test feast-suite check format bench lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -32,6 +32,20 @@ demo: $(VENV)/.runtime  ## raw flight logs to a served feature, on real data
 test: $(VENV)/.dev  ## every test, real servers included
 	$(BIN)/python -m pytest -n auto
 
+FEAST := .venv-feast/bin/python
+
+.venv-feast/.ready: requirements-feast.lock
+	$(PYTHON) -m venv .venv-feast
+	$(FEAST) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-feast.lock
+	@touch $@
+
+feast-test: .venv-feast/.ready  ## Feast on our stores, in an environment of its own
+	PYTHONPATH=. $(FEAST) -m pytest tests/feast -m "feast"
+
+feast-suite: .venv-feast/.ready  ## Feast's own universal suite on our stores: FEAST_TESTS=checkout/sdk/python
+	$(FEAST) -m pip install --quiet --disable-pip-version-check -r tests/feast/suite/requirements.txt
+	$(FEAST) tests/feast/suite/run.py $(FEAST_TESTS) -q -p no:cacheprovider
+
 check: $(VENV)/.dev  ## lint, format, types, import contract
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,10 +56,15 @@ format: $(VENV)/.dev  ## mend what the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(VENV)/.dev  ## what it costs against its peers: rows of JSON in benchmarks/results
+	@mkdir -p benchmarks/results
+	for name in startup asof windows materialize validation ingest; do $(BIN)/python benchmarks/$$name.py | tee -a benchmarks/results/rows.jsonl; done
+
 lock: $(VENV)/.dev  ## resolve the lock files anew
 	$(PIP) uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra demo --extra build --generate-hashes --no-emit-index-url --no-header -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url --no-header -q -o requirements-dev.lock
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --extra feast-test --generate-hashes --no-emit-index-url --no-header -q -o requirements-feast.lock
 
 clean:  ## forget the environment and the demo's data
 	rm -rf $(VENV) .featurestore examples/flights/.featurestore

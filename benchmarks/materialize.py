@@ -3,11 +3,12 @@
     python benchmarks/materialize.py [--rows 2000000] [--keys 100000] [--rounds 3]
 
 Both start at Parquet files on the local disk (ours in its lake, Feast's its FileSource, the same rows) and end with the newest
-row of every key in the server, flushed before each run. Seconds are of the call alone, without imports, the median of the
-rounds, by the wall and of the CPU (the server's not counted); memory is the peak of the whole process tree, imports included,
-without the server. Before anything is compared, a sample of keys is read back through each one's own API and held to a plain
-computation. Feast is installed into an environment of its own, ``benchmarks/.peers/feast``. One JSON row a measurement goes to
-standard output.
+row of every key in the server, flushed before each run. What is timed on both sides is the call of ``materialize`` alone, in a
+fresh process that has applied its definitions and opened its stores (modules that either loads later count): the median of the
+rounds, by the wall and of the CPU (the server's not counted). A third row has the wall of the whole process, from its start to
+its end: imports, apply, the call, and reading back the sample. Memory is the peak of the process tree, without the server.
+Before anything is compared, a sample of keys is read back through each one's own API and held to a plain computation. Feast is
+installed into an environment of its own, ``benchmarks/.peers/feast``. One JSON row a measurement goes to standard output.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
     from featurestore.online import get_online_features
 
     project = open_project(task)
+    project.lake.tables()
+    project.online.ping()
     started, cpu = time.perf_counter(), time.process_time()
     materialize(project, full=True)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
@@ -149,17 +152,19 @@ def newest(frame: Any, sample: list[int]) -> dict[str, list[float]]:
 
 
 def measured(command: list[str]) -> tuple[dict[str, Any], float]:
-    """The result that a process prints, and the peak memory of its process tree in MiB."""
+    """The result that a process prints, with its own wall seconds, and the peak memory of its process tree in MiB."""
+    started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT.parent)})
     peak = [0.0]
     watcher = threading.Thread(target=_watch, args=(process.pid, peak))
     watcher.start()
     output, _ = process.communicate()
+    whole = time.perf_counter() - started
     watcher.join()
     if process.returncode:
         raise SystemExit(f"{command[:2]} ended with status {process.returncode}")
     (line,) = [line for line in output.splitlines() if line.startswith("RESULT ")]
-    return json.loads(line[7:]), peak[0]
+    return {**json.loads(line[7:]), "whole": whole}, peak[0]
 
 
 def _watch(pid: int, peak: list[float]) -> None:
@@ -225,7 +230,7 @@ def main() -> None:
         sides = {"ours": [sys.executable, __file__, "--task", json.dumps(task)]}
         if not arguments.without_feast:
             sides["feast"] = [feast_python(), "-c", FEAST_SIDE, json.dumps(task)]
-        taken: dict[str, dict[str, list[float]]] = {what: {side: [] for side in sides} for what in ("seconds", "cpu")}
+        taken: dict[str, dict[str, list[float]]] = {what: {side: [] for side in sides} for what in ("seconds", "cpu", "whole")}
         memory = dict.fromkeys(sides, 0.0)
         for _ in range(arguments.rounds):
             for side, command in sides.items():
@@ -240,13 +245,15 @@ def main() -> None:
 
 
 def report(taken: dict[str, dict[str, list[float]]], memory: dict[str, float], arguments: argparse.Namespace) -> None:
-    """Print the rows: wall seconds, CPU seconds, peak memory."""
+    """Print the rows: seconds of the call and of the process, peak memory."""
     work = f"materialize {arguments.rows} rows x {len(FEATURES)} features into {arguments.keys} keys"
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    fixed = {"memory": round(memory["ours"]), "machine": machine, "date": datetime.now(UTC).date().isoformat()}
+    load = [round(part, 1) for part in os.getloadavg()]
+    fixed = {"memory": round(memory["ours"]), "machine": machine, "load": load, "date": datetime.now(UTC).date().isoformat()}
     figures = [
-        ("wall seconds", {side: statistics.median(rounds) for side, rounds in taken["seconds"].items()}, 20.0),
-        ("CPU seconds", {side: statistics.median(rounds) for side, rounds in taken["cpu"].items()}, 20.0),
+        ("wall seconds of the call", _median(taken["seconds"]), 20.0),
+        ("CPU seconds of the call", _median(taken["cpu"]), 20.0),
+        ("wall seconds of the whole process", _median(taken["whole"]), None),
         ("peak MiB of the process tree", memory, 2.0),
     ]
     for unit, sides, goal in figures:
@@ -257,10 +264,14 @@ def report(taken: dict[str, dict[str, list[float]]], memory: dict[str, float], a
                 "against": FEAST,
                 "theirs": round(sides["feast"], 3),
                 "ratio": round(ratio, 2),
-                "goal": goal,
-                "reached": ratio >= goal,
             }
+            if goal is not None:
+                row |= {"goal": goal, "reached": ratio >= goal}
         print(json.dumps(row | fixed))
+
+
+def _median(taken: dict[str, list[float]]) -> dict[str, float]:
+    return {side: statistics.median(rounds) for side, rounds in taken.items()}
 
 
 if __name__ == "__main__":

@@ -118,15 +118,26 @@ class FeatureStore:
     def plan(self) -> Plan:
         """What ``apply`` would change, and what follows from it. Changes nothing."""
         from featurestore.registry.plan import make_plan
+        from featurestore.schema_problems import schema_problems
 
-        return make_plan(self.catalog, self.written)
+        plan = make_plan(self.catalog, self.written)
+        return plan.with_problems(schema_problems(plan.written, self.catalog.source_schemas()))
 
-    def apply(self, *, author: str | None = None, message: str = "") -> Revision:
+    def apply(self, *, author: str | None = None, message: str = "", plan: Plan | None = None) -> Revision:
         """Make the definitions of this repository the applied ones, in one transaction.
 
         Applying what is applied already makes no revision and returns the newest.
+
+        Args:
+            author: who; the user of this machine unless another is named.
+            message: why.
+            plan: one that :meth:`plan` made and a person has seen; what it says is applied, whatever the files say by now.
+
+        Raises:
+            DefinitionError: what the plan says may not be applied.
+            ConflictError: another revision was applied since the plan was made.
         """
-        plan = self.plan()
+        plan = self.plan() if plan is None else plan
         plan.check()
         return self.catalog.apply(plan.written, author=author or getpass.getuser(), message=message, base=plan.base)
 

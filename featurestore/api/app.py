@@ -16,7 +16,7 @@ from featurestore.api.auth import OPEN_PATHS, BearerToken
 from featurestore.api.errors import install_error_handlers
 from featurestore.api.jobs import TrainingJobs
 from featurestore.api.metrics import Metrics, RequestMetrics
-from featurestore.api.routes import datasets, docs, health, ingest, online, push, registry, validation
+from featurestore.api.routes import datasets, docs, feast, health, ingest, online, push, registry, validation
 from featurestore.api.service import Service
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def create_app(store: FeatureStore) -> FastAPI:
     )
     app.state.service = service
     app.router.routes.append(Route(online.PATH, hot, methods=["POST"]))
-    for module in (push, ingest, datasets, registry, validation, health, docs):
+    for module in (push, ingest, datasets, registry, validation, health, feast, docs):
         app.include_router(module.router)
     install_error_handlers(app)
     if store.config.server.token:

@@ -11,7 +11,7 @@ from featurestore.api.limits import header
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/docs", "/openapi.json"})
+OPEN_PATHS: Final = frozenset({"/", "/healthz", "/readyz", "/health", "/docs", "/openapi.json"})
 """What needs no token: probes of an orchestrator, and the description of the service, which holds no data."""
 
 

@@ -11,6 +11,7 @@ from featurestore.api.wire import decode_column
 from featurestore.errors import DataTypeError, RequestError
 from featurestore.features import references_of
 from featurestore.registry.definitions import Definitions, FeatureReference, FeatureView
+from featurestore.registry.exact_values import first_inexact
 from featurestore.registry.types import DataType, Timestamp, from_arrow, to_arrow
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 EVENT_TIMESTAMP = "event_timestamp"
 """The column of labels that holds their instants."""
+_EXACT = "send a value that the type holds exactly: nothing is rounded or cast"
 
 
 def typed_rows(project: Project, source: str, rows: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Any]]) -> pa.Table:
@@ -70,6 +72,9 @@ def _array(name: str, values: Sequence[Any], data_type: DataType | None) -> pa.A
         if data_type is None:
             return pa.array(values)
         decoded = decode_column(values, data_type, name)
+        changed = first_inexact(decoded, data_type)
+        if changed is not None:
+            raise DataTypeError(f"column {name!r}, value {changed}: {values[changed]!r} is no {data_type!r}", hint=_EXACT)
         return pa.array(decoded, to_arrow(data_type))
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError) as error:
         raise _misfit(name, values, data_type, error) from None

@@ -128,7 +128,7 @@ EXAMPLES: Final[Mapping[type, Mapping[str, Any]]] = {
 
 def json_body(shape: type, *, arrow: bool = False) -> dict[str, Any]:
     """The OpenAPI description of a JSON body, with examples."""
-    examples = {name: {"value": value} for name, value in EXAMPLES[shape].items()}
+    examples = {name: {"value": value} for name, value in EXAMPLES.get(shape, {}).items()}
     content: dict[str, Any] = {JSON: {"schema": _schema(shape), "examples": examples}}
     if arrow:
         content[ARROW_STREAM] = {"schema": {"type": "string", "format": "binary"}}

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from featurestore.codec.nested import make_packer, make_unpacker
 from featurestore.registry import types as t
@@ -31,6 +32,8 @@ _NUMBERS: Final[dict[t.DataType, tuple[str, str]]] = {
     t.Date: ("<i4", "i"),
     t.Timestamp: ("<i8", "q"),
 }
+# Not pa.scalar(b""): Arrow loads pandas, half a second, before it looks at a Python value.
+EMPTY_BYTES: Final = pa.Array.from_buffers(pa.binary(), 1, [None, pa.py_buffer(bytes(8)), pa.py_buffer(b"")])[0]
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 
 
@@ -72,12 +75,12 @@ def make_column(data_type: t.DataType) -> FixedColumn | VariableColumn:
     if data_type == t.String:
         return VariableColumn(arrow, _text, lambda raw: raw.decode())
     if data_type == t.Bytes:
-        return VariableColumn(arrow, lambda array: array.fill_null(b""), bytes)
+        return VariableColumn(arrow, lambda array: pc.coalesce(array, EMPTY_BYTES), bytes)
     dtype, code = _NUMBERS[data_type]
     if data_type == t.Bool:
         return FixedColumn(arrow, dtype, code, _bools, None)
     python = {t.Date: _date, t.Timestamp: from_micros}.get(data_type)  # type: ignore[call-overload]
-    return FixedColumn(arrow, dtype, code, lambda array: _numbers(array, dtype), python)
+    return FixedColumn(arrow, dtype, code, lambda array: numbers(array, dtype), python)
 
 
 def _date(days: int) -> date:
@@ -85,7 +88,7 @@ def _date(days: int) -> date:
 
 
 def _text(array: pa.Array) -> pa.Array:
-    return array.fill_null("").cast(pa.binary())
+    return pc.coalesce(array.cast(pa.binary()), EMPTY_BYTES)
 
 
 def _packed(array: pa.Array, pack: Callable[[Any], bytes]) -> pa.Array:
@@ -93,20 +96,32 @@ def _packed(array: pa.Array, pack: Callable[[Any], bytes]) -> pa.Array:
 
 
 def _bools(array: pa.Array) -> np.ndarray[Any, Any]:
-    values: np.ndarray[Any, Any] = array.fill_null(False).to_numpy(zero_copy_only=False)
+    values: np.ndarray[Any, Any] = _bits(array, 1) & ~null_mask(array)
     return values
 
 
 def null_mask(array: pa.Array) -> np.ndarray[Any, Any]:
     """True where null."""
-    if not array.null_count:
+    if not array.null_count or array.buffers()[0] is None:
+        return np.full(len(array), array.null_count > 0)  # an array of type null has no bitmap
+    return ~_bits(array, 0)
+
+
+def _bits(array: pa.Array, buffer: int) -> np.ndarray[Any, Any]:
+    """A bitmap of an array. (Arrow's own ``to_numpy`` loads pandas for it.)"""
+    data = array.buffers()[buffer]
+    if data is None:
         return np.zeros(len(array), dtype=bool)
-    mask: np.ndarray[Any, Any] = array.is_null().to_numpy(zero_copy_only=False)
-    return mask
+    end = array.offset + len(array)
+    bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8, count=(end + 7) // 8), count=end, bitorder="little")
+    return bits[array.offset :].view(bool)
 
 
-def _numbers(array: pa.Array, dtype: str) -> np.ndarray[Any, Any]:
-    """The numbers of an array as they lie in its buffer: never through floats, so that 2^53 + 1 beside a null stays itself."""
+def numbers(array: pa.Array, dtype: str) -> np.ndarray[Any, Any]:
+    """The numbers of an array as they lie in its buffer: never through floats, so that 2^53 + 1 beside a null stays itself.
+
+    Zero where null.
+    """
     data = array.buffers()[1]
     if data is None:
         return np.zeros(len(array), dtype=dtype)
@@ -126,7 +141,7 @@ def _decimal(data_type: t.Decimal, arrow: pa.DataType) -> FixedColumn:
         unscaled = int.from_bytes(raw, "little", signed=True)
         return PyDecimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), scale))
 
-    return FixedColumn(arrow, "V16", "16s", lambda array: _numbers(array, "V16"), python)
+    return FixedColumn(arrow, "V16", "16s", lambda array: numbers(array, "V16"), python)
 
 
 def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:
@@ -138,8 +153,8 @@ def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:
     def to_numpy(array: pa.Array) -> np.ndarray[Any, Any]:
         rows = np.zeros((len(array), total), dtype=np.uint8)
         child = array.values.slice(array.offset * size, len(array) * size)
-        numbers = np.ascontiguousarray(_numbers(child, dtype.str))
-        rows[:, :width] = numbers.view(np.uint8).reshape(len(array), width)
+        elements = np.ascontiguousarray(numbers(child, dtype.str))
+        rows[:, :width] = elements.view(np.uint8).reshape(len(array), width)
         if child.null_count:
             rows[:, width:] = np.packbits(null_mask(child).reshape(len(array), size), axis=1, bitorder="little")
         rows[null_mask(array)] = 0

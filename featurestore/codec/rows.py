@@ -12,8 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.codec.columns import FixedColumn, VariableColumn, make_column, null_mask
-from featurestore.codec.header import BIAS, CODEC_VERSION, HEADER, OLDEST
+from featurestore.codec.columns import EMPTY_BYTES, FixedColumn, VariableColumn, make_column, null_mask, numbers
+from featurestore.codec.header import BIAS, CODEC_VERSION, HEADER
 from featurestore.errors import OnlineStoreError
 from featurestore.registry.records import Field
 from featurestore.registry.types import type_to_json
@@ -84,7 +84,7 @@ class RowCodec:
                 tails.append(column.to_binary(array))
         rows["nulls"] = np.packbits(nulls, axis=1, bitorder="little")
         if tails:
-            rows["ends"] = np.cumsum([pc.binary_length(tail).to_numpy(zero_copy_only=False) for tail in tails], axis=0).T
+            rows["ends"] = np.cumsum([numbers(pc.binary_length(tail), "<i4") for tail in tails], axis=0).T
         return _join(rows, tails)
 
     # -- decoding --------------------------------------------------------------------------------------------------------
@@ -179,8 +179,10 @@ def _ordered(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
     if name not in table.column_names:
         return np.zeros(len(table), dtype=np.uint64)
     column = table.column(name)
-    numbers = _contiguous(column if pa.types.is_integer(column.type) else column.cast(pa.timestamp("us", "UTC")), pa.int64())
-    biased: np.ndarray[Any, Any] = numbers.fill_null(OLDEST).to_numpy(zero_copy_only=False).view(np.uint64) + np.uint64(BIAS)
+    array = _contiguous(column if pa.types.is_integer(column.type) else column.cast(pa.timestamp("us", "UTC")), pa.int64())
+    biased: np.ndarray[Any, Any] = numbers(array, "<i8").view(np.uint64) + np.uint64(BIAS)
+    if array.null_count:
+        biased[null_mask(array)] = 0
     return biased
 
 
@@ -191,5 +193,5 @@ def _join(rows: np.ndarray[Any, Any], tails: list[pa.Array]) -> list[bytes]:
         return [data[at : at + width] for at in range(0, len(data), width)]
     offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(width)
     heads = pa.Array.from_buffers(pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-    joined: list[bytes] = pc.binary_join_element_wise(heads, *tails, pa.scalar(b"", pa.binary())).to_pylist()
+    joined: list[bytes] = pc.binary_join_element_wise(heads, *tails, EMPTY_BYTES).to_pylist()
     return joined

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
 import pyarrow as pa
 
 from featurestore.errors import ConflictError
-from featurestore.ingestion.readers.chunks import Chunk
+from featurestore.ingestion.readers.chunks import Chunk, TypeOf
 from featurestore.ingestion.report import BatchReport, IngestReport
 
 if TYPE_CHECKING:
@@ -59,6 +59,13 @@ class Target:
             return ordinal << ROW_BITS
 
 
+class ReadChunks(Protocol):
+    """The chunks of a batch, anew at each call."""
+
+    def __call__(self, as_text: frozenset[str], type_of: TypeOf = ..., /) -> Iterator[Chunk]:
+        """The chunks, with the numbers of some columns as they are written, and columns in the types that they should have."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """One batch of raw rows.
@@ -66,7 +73,7 @@ class Batch:
     Args:
         name: how reports and errors call it; ``file`` of its quarantined rows.
         id: its ``__batch``.
-        read: its chunks, anew at each call, with these columns as they are written.
+        read: its chunks.
         size: bytes or rows, in the unit of ``Chunk.position``.
         transactions: what its commit to the events table settles.
         from_json: whether texts may stand for instants, dates and decimals.
@@ -78,7 +85,7 @@ class Batch:
 
     name: str
     id: str
-    read: Callable[[frozenset[str]], Iterator[Chunk]]
+    read: ReadChunks
     size: int | None
     transactions: Mapping[str, int]
     from_json: bool = False

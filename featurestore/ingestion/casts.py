@@ -10,6 +10,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.ingestion.nested_text import parse_nested
 from featurestore.ingestion.text_types import parse_bools, parse_decimals, parse_floats, parse_ints
 from featurestore.registry.types import plain_arrow
 
@@ -52,17 +53,7 @@ def _parse(texts: pl.Series, target: pa.DataType, times: TimeReader) -> pl.Serie
         return times.read(texts).instants
     if p.is_binary(target):
         return texts.cast(pl.Binary)
-    return pl.Series(texts.name, [_from_json(text, target) for text in texts.to_list()], dtype=dtype)
-
-
-def _from_json(text: str | None, target: pa.DataType) -> object:
-    """A list or record written as JSON in a text column; None where it does not fit."""
-    if text is None:
-        return None
-    try:
-        return pa.array([json.loads(text)], target)[0].as_py()
-    except (ValueError, TypeError, pa.ArrowException):
-        return None
+    return pl.Series(texts.name, [parse_nested(text, target) for text in texts.to_list()], dtype=dtype)
 
 
 def cast_typed(values: pl.Series, target: pa.DataType, times: TimeReader, *, from_json: bool = False) -> Cast:
@@ -70,13 +61,15 @@ def cast_typed(values: pl.Series, target: pa.DataType, times: TimeReader, *, fro
 
     Integers and floats pass into each other where the number stays the same; timestamps and dates become instants by the
     rules of the source's times; a list or record fits where its parts do. From JSON, which has no such types, text also
-    fits an instant, a date, a decimal or bytes.
+    fits an instant, a date, a decimal or bytes, at the top and in lists and records.
     """
     dtype = polars_type(target)
     if values.dtype == dtype:
         return Cast(values, None)
     if values.dtype == pl.Null:
         return Cast(values.cast(dtype), None)
+    if from_json and p.is_nested(target) and (values.dtype == pl.String or _has_texts(target)):
+        return _cast_nested(values, target)
     if values.dtype == pl.String:
         if from_json and (p.is_temporal(target) or p.is_decimal(target) or p.is_binary(target)):
             return cast_text(values, target, times)
@@ -87,6 +80,19 @@ def cast_typed(values: pl.Series, target: pa.DataType, times: TimeReader, *, fro
     if not _same_family(values.dtype, target):
         return Cast(values, _first(values.is_not_null()))
     return _cast_arrow(values, target)
+
+
+def _has_texts(target: pa.DataType) -> bool:
+    """Whether a part of a list or a record is text in JSON, and has a type of its own here."""
+    parts = [target.field(i).type for i in range(target.num_fields)]
+    return any(p.is_temporal(part) or p.is_decimal(part) or p.is_binary(part) or _has_texts(part) for part in parts)
+
+
+def _cast_nested(values: pl.Series, target: pa.DataType) -> Cast:
+    """Lists and records of JSON, whose parts Arrow has read, or which are JSON text where Arrow could not read them alike."""
+    texts = [v if v is None or isinstance(v, str) else json.dumps(v) for v in values.to_list()]
+    found = pl.Series(values.name, [parse_nested(text, target) for text in texts], dtype=polars_type(target))
+    return Cast(found, _first(found.is_null() & values.is_not_null()))
 
 
 def _same_family(dtype: pl.DataType, target: pa.DataType) -> bool:

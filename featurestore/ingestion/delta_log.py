@@ -119,7 +119,8 @@ class DeltaLog:
     def files(self, table: DeltaTable) -> pa.Table:
         """One row for each data file of a version: path, size_bytes, num_records, and ``min.`` and ``max.`` of columns."""
         with self._translated("read"):
-            return pa.table(table.get_add_actions(flatten=True)).sort_by("path")
+            # Not pa.table(): it loads pandas to see whether this is one of its frames.
+            return pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all().sort_by("path")
 
     def commit_actions(self, version: int) -> list[dict[str, Any]] | None:
         """The entries of one commit; None where the log no longer holds it."""

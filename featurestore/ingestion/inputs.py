@@ -303,11 +303,15 @@ def _without_leftovers(table: pa.Table) -> pa.Table:
     arrays: list[Any] = []
     for column in table.columns:
         is_set = column.is_valid()
-        if column.null_count and pa.types.is_primitive(column.type):
-            zero = pa.scalar(0).cast(column.type) if not pa.types.is_boolean(column.type) else pa.scalar(False)
-            column = pc.fill_null(column, zero)
+        if column.null_count and (pa.types.is_primitive(column.type) or pa.types.is_decimal(column.type)):
+            zero = pa.Array.from_buffers(column.type, 1, [None, pa.py_buffer(bytes(_WIDEST))])[0]
+            column = pc.if_else(is_set, column, zero)
         arrays += [column, is_set]
     return pa.table(arrays, schema=plain_with_validity(table.schema))
+
+
+_WIDEST: Final = 32
+"""Bytes of the widest value: a decimal of 256 bits."""
 
 
 class _Sink:

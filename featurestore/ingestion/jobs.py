@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,13 @@ from featurestore.ingestion.inputs import LocalInput, resolve_inputs
 from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.readers import FORMATS, format_of, reader_for
+from featurestore.ingestion.readers.chunks import no_type
 from featurestore.ingestion.replay import replay
 from featurestore.ingestion.report import BatchReport, IngestReport
 
 if TYPE_CHECKING:
     from featurestore.ingestion.lake import Lake
-    from featurestore.ingestion.readers.chunks import Chunk
+    from featurestore.ingestion.readers.chunks import Chunk, TypeOf
     from featurestore.registry.catalog import Catalog
     from featurestore.registry.definitions import EventSource
     from featurestore.time import Clock
@@ -54,7 +56,7 @@ def ingest(
         ValidationError: an expectation of policy ``reject`` failed.
     """
     target = Target(source, lake, catalog, clock)
-    started = clock.now()
+    started = time.monotonic()
     inputs = resolve_inputs(data, lake.storage)
     landed: list[Landed] = []
     with catalog.start_run("ingest", source.name, inputs=[item.name for item in inputs]) as run:
@@ -62,9 +64,9 @@ def ingest(
             key = idempotency_key if idempotency_key is None or len(inputs) == 1 else f"{idempotency_key}/{number}"
             with item.local() as local:
                 landed.append(land(target, _batch(source, local, format, key), progress))
-            report = make_report(target, landed, run.id, (clock.now() - started).total_seconds())
+            report = make_report(target, landed, run.id, time.monotonic() - started)
             run.update(counts=counts_of(report), validation=report.validation, batches=report.to_dict()["batches"])
-        return make_report(target, landed, run.id, (clock.now() - started).total_seconds())
+        return make_report(target, landed, run.id, time.monotonic() - started)
 
 
 def _batch(source: EventSource, local: LocalInput, format: str | None, key: str | None) -> Batch:
@@ -76,8 +78,8 @@ def _batch(source: EventSource, local: LocalInput, format: str | None, key: str 
         raise IngestionError("the idempotency key is empty", file=local.name, hint="give None, or a text that names the batch")
     identity = key or local.digest
 
-    def read(as_text: frozenset[str]) -> Iterator[Chunk]:
-        return reader_for(chosen).read(local, options, as_text=as_text)
+    def read(as_text: frozenset[str], type_of: TypeOf = no_type) -> Iterator[Chunk]:
+        return reader_for(chosen).read(local, options, as_text=as_text, type_of=type_of)
 
     return Batch(
         local.name,

@@ -7,6 +7,7 @@ Quarantined messages carry ``kafka://topic/partition`` as their file and the off
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +17,7 @@ from featurestore.ingestion.batches import Batch, Landed, Progress, Target, coun
 from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.readers import jsonl
-from featurestore.ingestion.readers.chunks import Chunk, Malformed, Place
+from featurestore.ingestion.readers.chunks import Chunk, Malformed, Place, no_type
 from featurestore.ingestion.report import BatchReport, IngestReport
 
 if TYPE_CHECKING:
@@ -77,14 +78,14 @@ def consume(
     """
     definition = project.definitions.source(source) if isinstance(source, str) else source
     target = Target(definition, project.lake, project.catalog, project.clock)
-    started = project.clock.now()
+    started = time.monotonic()
     with project.catalog.start_run("consume", definition.name, topic=topic) as run:
         consumer = _Consumer(target, topic, bootstrap, dict(settings or {}), progress)
         try:
             consumer.run(batch_messages, batch_seconds, idle_seconds, stop or (lambda: False))
         finally:
             consumer.close()
-            report = make_report(target, consumer.landed(), run.id, (project.clock.now() - started).total_seconds())
+            report = make_report(target, consumer.landed(), run.id, time.monotonic() - started)
             run.update(counts=counts_of(report))
         return report
 
@@ -126,17 +127,16 @@ class _Consumer:
 
     def run(self, batch_messages: int, batch_seconds: float, idle_seconds: float | None, stop: Callable[[], bool]) -> None:
         """Receive and land, until told to stop."""
-        clock = self._target.clock
-        last_landing = last_message = clock.now()
+        last_landing = last_message = time.monotonic()
         while not stop():
             received = self._poll(batch_messages)
-            now = clock.now()
+            now = time.monotonic()
             last_message = now if received else last_message
             waiting = max((len(part.messages) for part in self._partitions.values()), default=0)
-            if waiting >= batch_messages or (waiting and (now - last_landing).total_seconds() >= batch_seconds):
+            if waiting >= batch_messages or (waiting and now - last_landing >= batch_seconds):
                 self._land_all()
-                last_landing = clock.now()
-            if idle_seconds is not None and (now - last_message).total_seconds() >= idle_seconds:
+                last_landing = time.monotonic()
+            if idle_seconds is not None and now - last_message >= idle_seconds:
                 break
         self._land_all()
 
@@ -222,7 +222,7 @@ class _Consumer:
         return Batch(
             f"kafka://{self._topic}/{part.number}",
             f"{self._topic}/{part.number}@{start}",
-            lambda as_text: iter([_chunk(messages, self._options, as_text)]),
+            lambda as_text, _=no_type: iter([_chunk(messages, self._options, as_text)]),
             len(messages),
             {self._app(part): messages[-1][0] + 1, f"{self._app(part)}@{start}": 1},
             from_json=True,

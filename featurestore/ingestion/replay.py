@@ -7,6 +7,7 @@ the replay, and are removed from the quarantine then; a later replay finds what 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,7 +20,7 @@ from featurestore.ingestion.batches import Batch, Landed, Progress, Target, coun
 from featurestore.ingestion.landing import land
 from featurestore.ingestion.options import ReadOptions, read_options
 from featurestore.ingestion.readers import LINE_FORMATS, reader_for
-from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Place
+from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Place, TypeOf, no_type
 from featurestore.ingestion.readers.tables import rows_from_json, schema_from_text
 from featurestore.ingestion.report import BatchReport, IngestReport
 from featurestore.time import BATCH
@@ -66,7 +67,7 @@ def replay(
         ValidationError: an expectation of policy ``reject`` failed.
     """
     target = Target(source, lake, catalog, clock)
-    started = clock.now()
+    started = time.monotonic()
     with catalog.start_run("replay", source.name) as run:
         landed: list[Landed] = []
         origins = _origins(target)
@@ -74,7 +75,7 @@ def replay(
             landed.append(_replay_origin(target, origin))
             if progress is not None:
                 progress(f"replay {source.name}", number + 1, len(origins))
-        report = make_report(target, landed, run.id, (clock.now() - started).total_seconds())
+        report = make_report(target, landed, run.id, time.monotonic() - started)
         run.update(counts=counts_of(report), validation=report.validation)
         return report
 
@@ -183,7 +184,7 @@ def _batch(
     """Quarantined rows as a batch; ``aside`` takes those that do not land, ``parsed`` the lines of those that could be read."""
     options = read_options(target.source)
 
-    def read(as_text: frozenset[str]) -> Iterator[Chunk]:
+    def read(as_text: frozenset[str], type_of: TypeOf = no_type) -> Iterator[Chunk]:  # noqa: ARG001
         aside.clear()
         return _chunks(origin, rows, options, as_text)
 

@@ -58,7 +58,7 @@ class IngestReport:
         schema_frozen: whether this ingestion froze the schema, or widened it.
         validation: Great Expectations' result JSON by batch digest.
         run_id: the run in the catalog.
-        seconds: by the project's clock.
+        seconds: how long it took, whatever the project's clock says.
     """
 
     source: str
@@ -106,9 +106,10 @@ class IngestReport:
         }
 
     def __str__(self) -> str:
+        inputs = "1 input" if len(self.batches) == 1 else f"{len(self.batches)} inputs"
         lines = [
             f"{self.source}: {self.read:,} read = {self.landed:,} landed + {self.quarantined:,} quarantined"
-            f" + {self.duplicates:,} duplicates ({len(self.batches)} inputs, {self.seconds:.1f} s)"
+            f" + {self.duplicates:,} duplicates ({inputs}, {self.seconds:.1f} s)"
         ]
         lines += [str(batch) for batch in self.batches]
         if self.schema_frozen:

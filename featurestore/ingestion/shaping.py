@@ -68,6 +68,11 @@ class Shaper:
         """The columns that land, as far as they are known."""
         return self.raw if self._landed is None else self._landed
 
+    def raw_type(self, name: str) -> pa.DataType | None:
+        """The type of a raw column, as far as it is known."""
+        column = self.raw.known.get(name)
+        return None if column is None else column.type
+
     def shape(self, chunk: Chunk) -> Shaped:
         """The rows of a chunk as they land, unless ``invalid`` names them.
 

@@ -7,7 +7,7 @@ values, and the column's metadata says what it was, so that reading gives it bac
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
 import pyarrow as pa
@@ -122,10 +122,13 @@ class Columns:
     def conform(self, batches: Iterable[pa.RecordBatch]) -> pa.Table:
         """Batches as the table stores them: columns in order, null where a batch lacks one.
 
+        A text column that comes in dictionary layout in every batch keeps it: a text that all rows share takes no room.
+
         Raises:
             LakeError: a value does not fit the column's type.
         """
-        stored = self.stored
+        batches = list(batches)
+        stored = pa.schema([_layout(field, batches) for field in self.stored])
         return pa.concat_tables([self._conform(batch, stored) for batch in batches]) if batches else stored.empty_table()
 
     def _conform(self, batch: pa.RecordBatch, stored: pa.Schema) -> pa.Table:
@@ -186,8 +189,20 @@ def restore(frame: pl.LazyFrame, columns: Columns) -> pl.LazyFrame:
     return frame.with_columns(casts) if casts else frame
 
 
+def _layout(field: pa.Field, batches: Sequence[pa.RecordBatch]) -> pa.Field:
+    places = [batch.schema.get_field_index(field.name) for batch in batches]
+    if not pa.types.is_string(field.type) or not all(
+        place >= 0 and pa.types.is_dictionary(batch.schema.field(place).type)
+        for place, batch in zip(places, batches, strict=True)
+    ):
+        return field
+    return pa.field(field.name, pa.dictionary(pa.int32(), pa.string()))
+
+
 def _cast(column: pa.Array, target: pa.DataType) -> pa.Array:
     """A safe cast; a vector's fixed size is checked by its own type before it is let go."""
+    if pa.types.is_dictionary(target):
+        return pa.DictionaryArray.from_arrays(column.indices.cast(target.index_type), column.dictionary.cast(target.value_type))
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     return column.cast(target)

@@ -123,10 +123,11 @@ def parse_floats(texts: pl.Series, dtype: pl.DataType | type[pl.DataType] = pl.F
     narrow = numbers.cast(dtype, strict=False)
     places = (doubtful.fill_null(False) & numbers.is_finite().fill_null(False)).arg_true()
     if len(places):
-        few = texts.gather(places)
-        shown = narrow.gather(places).cast(pl.String)
-        differing = few.ne_missing(shown).arg_true()
-        lost = [int(places[i]) for i in differing.to_list() if not _same_number(few[i], shown[i])]
+        few, kept = texts.gather(places), narrow.gather(places)
+        # The shortest digits that give a float back, or all those that the same number has as a double.
+        forms = [kept.cast(pl.String), kept.cast(pl.Float64).cast(pl.String)]
+        differing = (few.ne_missing(forms[0]) & few.ne_missing(forms[1])).arg_true()
+        lost = [int(places[i]) for i in differing.to_list() if not any(_same_number(few[i], form[i]) for form in forms)]
         if lost:
             odd = odd.scatter(lost, True)
     if dtype != pl.Float64:

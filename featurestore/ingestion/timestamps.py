@@ -93,26 +93,33 @@ class TimeReader:
     def _texts(self, texts: pl.Series) -> pl.Series:
         if self.options.time_unit is not None and self.options.time_format is None:
             return self._number_texts(texts)
-        if self.options.subsecond == "truncate":
-            texts = texts.str.replace(_TOO_FINE, "$1")
-        else:
-            # Zeros beyond the microsecond are no loss.
-            texts = texts.str.replace(r"(\.[0-9]{6})0+(Z|[+-][0-9:]+)?$", "$1$2")
         if self.options.time_format is not None:
-            return self._formatted(texts, self.options.time_format)
+            return self._formatted(self._mended(texts), self.options.time_format)
         zoned = self._zoned.get(texts.name)
         if zoned is None:
-            sample = texts.drop_nulls().head(1000)
+            sample = self._mended(texts.drop_nulls().head(1000))
             if not len(sample):
                 return pl.Series(texts.name, [None], INSTANT).new_from_index(0, len(texts))
             if self.log_format is not None and not sample.str.contains(f"{_ZONED}|{_LOCAL}").any():
-                return self._formatted(texts, self.log_format)
+                return self._formatted(self._mended(texts), self.log_format)
             matches = sample.str.contains(_ZONED)
             zoned = bool(matches.any() and (matches[0] or not sample.str.contains(_LOCAL)[0]))
             self._zoned[texts.name] = zoned
         if zoned:
-            return _iso(texts, ARROW_INSTANT, _ZONED)
-        return self._local(_iso(texts, _NAIVE, _LOCAL))
+            return self._iso(texts, ARROW_INSTANT, _ZONED)
+        return self._local(self._iso(texts, _NAIVE, _LOCAL))
+
+    def _iso(self, texts: pl.Series, target: pa.TimestampType, pattern: str) -> pl.Series:
+        try:
+            return _parsed(texts, target)
+        except pa.ArrowInvalid:
+            return _iso(self._mended(texts), target, pattern)
+
+    def _mended(self, texts: pl.Series) -> pl.Series:
+        """Without the digits beyond the microsecond that are no loss, or of no interest."""
+        if self.options.subsecond == "truncate":
+            return texts.str.replace(_TOO_FINE, "$1")
+        return texts.str.replace(r"(\.[0-9]{6})0+(Z|[+-][0-9:]+)?$", "$1$2")
 
     def _formatted(self, texts: pl.Series, time_format: str) -> pl.Series:
         try:
@@ -230,12 +237,18 @@ class TimeReader:
 
 def _iso(texts: pl.Series, target: pa.TimestampType, pattern: str) -> pl.Series:
     """ISO 8601 text by Arrow's parser; null where it fails."""
-    arrow = texts.to_arrow()
     try:
-        found = pc.cast(arrow, target)
+        return _parsed(texts, target)
     except pa.ArrowInvalid:
         fitting = pl.select(pl.when(texts.str.contains(pattern)).then(texts)).to_series()
-        found = _cast_each(fitting.to_arrow(), target)
+        return _series(_cast_each(fitting.to_arrow(), target))
+
+
+def _parsed(texts: pl.Series, target: pa.TimestampType) -> pl.Series:
+    return _series(pc.cast(texts.to_arrow(), target))
+
+
+def _series(found: pa.Array | pa.ChunkedArray) -> pl.Series:
     series = pl.from_arrow(found)
     assert isinstance(series, pl.Series)  # noqa: S101 - narrows polars' union type
     return series

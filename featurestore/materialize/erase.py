@@ -20,7 +20,7 @@ from featurestore.online.request import entity_columns
 from featurestore.online.serving import read_serving
 from featurestore.registry.serialization import version_of
 from featurestore.transforms.casts import polars_type
-from featurestore.transforms.views import compute_view
+from featurestore.transforms.views import compute_view, without_quarantined
 from featurestore.transforms.windows.needs import window_events
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _erase_view(
         if view.aggregations:
             write_keys(project, view, source, version, touched, empty=False)
             return
-        computed = compute_keys(project, view, source, version, touched)
+        computed = without_quarantined(view, source, compute_keys(project, view, source, version, touched))
         write_rows(project, view, computed, computed.frame.collect(), version)
 
 

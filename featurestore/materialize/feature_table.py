@@ -130,8 +130,9 @@ class _Write:
     validation: dict[str, Any] | None = None
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        schema = self.computed.frame.collect_schema().to_frame().to_arrow().schema
-        yield pa.RecordBatch.from_pylist([], schema=schema)  # no rows make a table with columns, too
+        schema = pl.DataFrame(schema=self.computed.frame.collect_schema()).to_arrow().schema
+        # No rows make a table with columns, too.
+        yield pa.RecordBatch.from_arrays([pa.nulls(0, field.type) for field in schema], schema=schema)
         for rows in judged(self.view, self.source, self._counted(), self):
             yield from rows.to_arrow().cast(schema).to_batches()
 

@@ -7,6 +7,7 @@ in the store only move forward, and the document is written when all of them are
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import polars as pl
 
 from featurestore.errors import RequestError
-from featurestore.materialize.feature_table import batch_rows, bring_up, has_table
+from featurestore.materialize.feature_table import bring_up, has_table
+from featurestore.materialize.newest_in_files import write_newest
 from featurestore.materialize.online_rows import OnlineRows
 from featurestore.materialize.reports import MaterializeReport, ViewReport
 from featurestore.materialize.view_rows import ViewRows, rows_of
@@ -96,7 +98,7 @@ def _instant(name: str, value: datetime | str | None) -> datetime | None:
 
 def _materialize(project: Project, view: FeatureView, bounds: _Bounds, *, full: bool, progress: Progress | None) -> ViewReport:
     version = version_of(view)
-    started = project.clock.now()
+    started = time.monotonic()
     with project.catalog.start_run("materialize", view.name, view_version=version) as run:
         until = project.lake.table("events", view.source).version()
         if until is None:
@@ -123,7 +125,7 @@ def _materialize(project: Project, view: FeatureView, bounds: _Bounds, *, full: 
             read=read,
         )
     quarantined, validation = (work.quarantined, work.validation) if work else (0, None)
-    seconds = (project.clock.now() - started).total_seconds()
+    seconds = time.monotonic() - started
     return ViewReport(view.name, version, read, count, keys, written, quarantined, source_version, validation, seconds)
 
 
@@ -153,7 +155,8 @@ class _Job:
         self._progress = progress or (lambda *_: None)
         self._now = project.clock.now()
         self._as_of = self._now
-        self._count = 0
+        self._due: datetime | None = None
+        self._looked_at = self._count = 0
         state = project.catalog.read_state(STATE, self._view.name)
         mine = state is not None and state["version"] == version and state["table"] == rows.table.kind
         self._state = state if mine and not full else None
@@ -161,7 +164,7 @@ class _Job:
     def run(self) -> tuple[Literal["nothing", "added", "all"], int, int, int]:
         """What was read, rows, keys, keys that moved."""
         project, view, rows = self._project, self._view, self._rows
-        read, files = self._files()
+        read, files, held = self._files()
         if read == "nothing":
             self._complete()
             return read, 0, 0, 0
@@ -179,8 +182,8 @@ class _Job:
             done = self._done(read)
             for at in range(0, len(files), _FILES_A_STEP):
                 step = [file for file in files[at : at + _FILES_A_STEP] if file not in done]
-                self._stream(online, step, total)
-                online.flush()
+                self._stream(online, [file for file in step if file not in held], self._bounds.start, total)
+                self._stream(online, [file for file in step if file in held], self._held_since(), total)
                 done |= set(step)
                 if at + _FILES_A_STEP < len(files):
                     self._checkpoint(read, done)
@@ -188,34 +191,55 @@ class _Job:
             self._complete()
         return read, self._count, online.keys, online.written
 
-    def _files(self) -> tuple[Literal["nothing", "added", "all"], list[str]]:
+    def _files(self) -> tuple[Literal["nothing", "added", "all"], list[str], set[str]]:
+        """What to read, the files, and those of them of which only the rows that waited for their time are wanted."""
         rows, state = self._rows, self._state
         if self._bounds:
-            return "all", rows.files(start=self._bounds.start, end=self._bounds.end)
+            return "all", rows.files(start=self._bounds.start, end=self._bounds.end), set()
         if state is None or state["at"] is None:
-            return "all", rows.files()
+            return "all", rows.files(), set()
         added = rows.table.added_files(state["at"], rows.version) if rows.row_wise or state["at"] == rows.version else None
         if added is None:
-            return "all", rows.files()
-        if state["held_since"] is not None:
-            since = from_micros(state["held_since"])
-            ripe = rows.files(start=since, end=self._now + timedelta(microseconds=1))
-            added = list(dict.fromkeys([*added, *ripe]))
-        return ("added", added[::-1]) if added else ("nothing", [])
+            return "all", rows.files(), set()
+        held: list[str] = []
+        waiting = state.get("due", state["held_since"])
+        if waiting is not None:
+            due = from_micros(waiting)
+            if due > self._now:
+                self._due = due
+            else:
+                known = set(added)
+                held = [file for file in rows.files(start=self._held_since()) if file not in known]
+        files = [*added[::-1], *held]
+        return ("added" if files else "nothing"), files, set(held)
 
-    def _stream(self, online: OnlineRows, files: Sequence[str], total: int | None) -> None:
-        if not files:
-            return
-        time = pl.col(EVENT_TIME)
-        frame = self._rows.frame(files)
-        if self._bounds.start is not None:
-            frame = frame.filter(time >= self._bounds.start)
+    def _held_since(self) -> datetime | None:
+        """The first instant of which rows can have waited for their time."""
+        since = (self._state or {}).get("held_since")
+        return None if since is None else from_micros(since) + timedelta(microseconds=1)
+
+    def _stream(self, online: OnlineRows, files: Sequence[str], start: datetime | None, total: int | None) -> None:
+        """Write what files hold from ``start`` on."""
+        if files:
+            # In the order of writing, which mostly is that of time; equal rows then end as they do in any other scan.
+            write_newest(online, self._rows.frame(files[::-1]), lambda batch: self._happened(batch, start, total))
+
+    def _happened(self, batch: pl.DataFrame, start: datetime | None, total: int | None) -> pl.DataFrame:
+        """The rows of a batch that count now. Remembers when the first of the others will."""
+        self._looked_at += batch.height
+        self._progress(f"materialize {self._view.name}", self._looked_at, total)
+        event_time = pl.col(EVENT_TIME)
+        if start is not None:
+            batch = batch.filter(event_time >= start)
         if self._bounds.end is not None:
-            frame = frame.filter(time < self._bounds.end)
-        for batch in frame.collect_batches(chunk_size=batch_rows(self._rows.fields)):
-            self._count += batch.height
-            online.add(batch.filter(time <= self._now))
-            self._progress(f"materialize {self._view.name}", self._count, total)
+            batch = batch.filter(event_time < self._bounds.end)
+        latest = batch[EVENT_TIME].max()
+        if latest is not None and latest > self._now:  # type: ignore[operator]
+            due: Any = batch.filter(event_time > self._now)[EVENT_TIME].min()
+            self._due = due if self._due is None else min(due, self._due)
+            batch = batch.filter(event_time <= self._now)
+        self._count += batch.height
+        return batch
 
     # -- what is remembered ----------------------------------------------------------------------------------------------
 
@@ -228,25 +252,35 @@ class _Job:
         if self._bounds or partial is None or partial["target"] != self._target(read):
             return set()
         self._as_of = from_micros(partial["as_of"])
+        if partial["due"] is not None:
+            self._due = from_micros(partial["due"])
         return set(partial["files"])
 
     def _checkpoint(self, read: str, done: set[str]) -> None:
         if self._bounds:
             return
-        partial = {"target": self._target(read), "files": sorted(done), "as_of": to_micros(self._as_of)}
-        state = self._state or {"version": self._version, "table": self._rows.table.kind, "at": None, "held_since": None}
-        self._state = {**state, "partial": partial}
+        partial = {
+            "target": self._target(read),
+            "files": sorted(done),
+            "as_of": to_micros(self._as_of),
+            "due": self._due_micros(),
+        }
+        new = {"version": self._version, "table": self._rows.table.kind, "at": None, "held_since": None, "due": None}
+        self._state = {**(self._state or new), "partial": partial}
         self._project.catalog.write_state(STATE, self._view.name, self._state)
+
+    def _due_micros(self) -> int | None:
+        return None if self._due is None else to_micros(self._due)
 
     def _complete(self) -> None:
         project, name = self._project, self._view.name
-        # What had not happened yet when the first file was read waits for the first run after it has.
-        future = self._rows.files(start=self._as_of + timedelta(microseconds=1))
+        # What had not happened yet when the first file was read waits for the first run after the earliest of it has.
         state = {
             "version": self._version,
             "table": self._rows.table.kind,
             "at": self._rows.version,
-            "held_since": to_micros(self._as_of) if future else None,
+            "held_since": None if self._due is None else to_micros(self._as_of),
+            "due": self._due_micros(),
             "partial": None,
         }
         if state != self._state:

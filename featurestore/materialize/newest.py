@@ -5,37 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 import polars as pl
 
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 
 ORDER: Final = (EVENT_TIME, ARRIVAL_TIME, SEQUENCE)
-_ROW: Final = "__row"
-_OLDEST: Final = -(1 << 63)
+_ROW: Final = "__newest_row"
 
 
 def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """The row of each key with the greatest ``(event_time, arrival_time, sequence)``, nulls least; in no order.
+    """The row of each key with the greatest ``(event_time, arrival_time, sequence)``, nulls least, in the order of the rows.
 
-    Only keys and order are sorted and grouped; the features of the winners are gathered once.
+    Of rows that are equal in all three the last. Two hash tables find the rows of each key's greatest event time; only where
+    some of those tie are they, and nothing else, sorted. (2,000,000 rows of 100,000 keys: 0.2 s of CPU in any order, where
+    sorting all of them takes 1.4 s.)
+
+    Args:
+        keys: the key columns; neither they nor the event time are null.
     """
     order = rows.lazy().select(*keys, *ORDER).with_row_index(_ROW)
-    if not _is_in_order(rows):
-        order = order.sort(ORDER, nulls_last=False, maintain_order=True)
-    winners = order.group_by(*keys).agg(pl.col(_ROW).last()).select(_ROW).collect()
-    return rows[winners.to_series()]
-
-
-def _is_in_order(rows: pl.DataFrame) -> bool:
-    """Whether rows lie in ascending order, as the lake's files mostly do: a look that costs a tenth of the sort it saves."""
-    after = np.zeros(max(rows.height - 1, 0), dtype=bool)
-    level = ~after
-    for name in ORDER:
-        values = rows[name].to_physical().fill_null(_OLDEST).to_numpy()
-        after |= level & (values[1:] > values[:-1])
-        level &= values[1:] == values[:-1]
-    return bool((after | level).all())
+    latest = order.group_by(*keys).agg(pl.col(EVENT_TIME).max()).collect(engine="streaming")
+    found = order.join(latest.lazy(), on=[*keys, EVENT_TIME], how="semi").collect(engine="streaming")
+    if found.height > latest.height:
+        ordered = found.lazy().sort(*ORDER, _ROW, nulls_last=False)
+        found = ordered.group_by(*keys, maintain_order=True).agg(pl.col(_ROW).last()).collect()
+    return rows[found[_ROW].sort()]
 
 
 class Newest:
@@ -46,7 +40,7 @@ class Newest:
         most: about how many rows are held before they are reduced.
     """
 
-    def __init__(self, keys: Sequence[str], *, most: int = 1_000_000) -> None:
+    def __init__(self, keys: Sequence[str], *, most: int = 2_000_000) -> None:
         self._keys = tuple(keys)
         self._most = most
         self._parts: list[pl.DataFrame] = []
@@ -67,7 +61,7 @@ class Newest:
         return self._rows > self._most // 2 and len(self._parts) == 1
 
     def take(self) -> pl.DataFrame | None:
-        """What was collected, one row a key; None where nothing was. Begins anew."""
+        """What was collected, one row a key, in the order of taking in; None where nothing was. Begins anew."""
         if not self._parts:
             return None
         self._reduce()

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
 
 import polars as pl
 
 from featurestore.codec import RowCodec
-from featurestore.materialize.newest import ORDER, Newest
+from featurestore.materialize.newest import ORDER, newest_rows
 from featurestore.online.keys import EntityKeys, version_prefix
 from featurestore.online.serving import ServedVersion
 from featurestore.online.store import OnlineStore
@@ -22,8 +23,25 @@ _SLICE: Final = 16_384
 _IN_FLIGHT: Final = 2
 
 
+@dataclass(frozen=True, slots=True)
+class RowGroup:
+    """The features of a view that share one row online: all of them, or each of a ``last_non_null`` view.
+
+    Args:
+        suffix: the end of the key; empty where a row holds all features.
+    """
+
+    suffix: str
+    codec: RowCodec
+
+    @property
+    def names(self) -> list[str]:
+        """The features."""
+        return [field.name for field in self.codec.fields]
+
+
 class OnlineRows:
-    """Writes the newest rows of one version of a view, each key once for all that was added since the last flush.
+    """Writes the newest rows of one version of a view.
 
     Encoding and sending overlap: while a slice is under way, the next is being packed.
 
@@ -46,13 +64,12 @@ class OnlineRows:
     ) -> None:
         self._store = store
         self._keys = EntityKeys(view, served.join_keys)
-        self._key_names = [key.name for key in served.join_keys]
-        self._prefix = version_prefix(project, view, served.version)
+        self.key_names = [key.name for key in served.join_keys]
+        self._prefix = version_prefix(project, view, served.version).decode()
         self._revision = revision
         self._replace_equal = replace_equal
-        self._groups = [
-            _Group(suffix.encode(), RowCodec(schema), Newest(self._key_names)) for suffix, schema in _row_groups(served, fields)
-        ]
+        self.groups = tuple(RowGroup(suffix, RowCodec(schema)) for suffix, schema in _row_groups(served, fields))
+        self._waiting: dict[str, list[pl.DataFrame]] = {group.suffix: [] for group in self.groups}
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="featurestore-online")
         self._in_flight: deque[Future[int]] = deque()
         self.written = 0
@@ -60,36 +77,47 @@ class OnlineRows:
         self.keys = 0
         """Rows that were sent, one a key and group."""
 
-    def add(self, rows: pl.DataFrame) -> None:
-        """Take rows in; those without a key or an event time are none of any entity."""
-        rows = rows.filter(pl.all_horizontal(pl.col(*self._key_names, ORDER[0]).is_not_null()))
-        for group in self._groups:
-            names = [field.name for field in group.codec.fields]
-            part = rows.select(*self._key_names, *ORDER, *names)
-            if group.suffix:
-                part = part.filter(pl.col(*names).is_not_null())
-            group.newest.add(part)
-        if any(group.newest.is_full for group in self._groups):
-            self.flush()
+    def with_keys(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Rows without those that have no key or no event time: they are of no entity."""
+        needed = [*self.key_names, ORDER[0]]
+        return rows.drop_nulls(needed) if any(rows[name].null_count() for name in needed) else rows
+
+    def write(self, rows: pl.DataFrame) -> None:
+        """Write the newest rows among these: keys, order and all features."""
+        rows = self.with_keys(rows)
+        for group in self.groups:
+            present = rows.drop_nulls(group.names) if group.suffix else rows
+            if present.height:
+                self.send(group, newest_rows(present.select(*self.key_names, *ORDER, *group.names), self.key_names))
+        self.flush()
+
+    def send(self, group: RowGroup, rows: pl.DataFrame) -> None:
+        """Take rows of a group, each of another key, on their way to the store."""
+        waiting = self._waiting[group.suffix]
+        waiting.append(rows)
+        if sum(part.height for part in waiting) >= _SLICE:
+            self._send(group)
 
     def flush(self) -> None:
-        """Send what was collected, and wait until all of it is in the store."""
-        for group in self._groups:
-            rows = group.newest.take()
-            if rows is None:
-                continue
-            if self._revision is not None:
-                rows = rows.with_columns(pl.lit(self._revision, pl.Int64).alias(ARRIVAL_TIME))
-            for part in rows.iter_slices(_SLICE):
-                self._send(group, part)
+        """Wait until everything is in the store."""
+        for group in self.groups:
+            self._send(group)
         self._await(0)
 
-    def _send(self, group: _Group, rows: pl.DataFrame) -> None:
-        keys = [self._prefix + entity + group.suffix for entity in self._keys.of_frame(rows)]
-        packed = group.codec.encode(rows.to_arrow())
-        self.keys += len(keys)
-        self._await(_IN_FLIGHT - 1)
-        self._in_flight.append(self._sender.submit(self._store.write, keys, packed, replace_equal=self._replace_equal))
+    def _send(self, group: RowGroup) -> None:
+        waiting = self._waiting[group.suffix]
+        if not waiting:
+            return
+        rows = pl.concat(waiting)
+        waiting.clear()
+        if self._revision is not None:
+            rows = rows.with_columns(pl.lit(self._revision, pl.Int64).alias(ARRIVAL_TIME))
+        for part in rows.iter_slices(_SLICE):
+            keys = self._keys.of_frame(part, prefix=self._prefix, suffix=group.suffix)
+            packed = group.codec.encode(part.select(*ORDER, *group.names).to_arrow())
+            self.keys += len(keys)
+            self._await(_IN_FLIGHT - 1)
+            self._in_flight.append(self._sender.submit(self._store.write, keys, packed, replace_equal=self._replace_equal))
 
     def _await(self, at_most: int) -> None:
         while len(self._in_flight) > at_most:
@@ -100,13 +128,6 @@ class OnlineRows:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._sender.shutdown(wait=True, cancel_futures=True)
-
-
-class _Group:
-    def __init__(self, suffix: bytes, codec: RowCodec, newest: Newest) -> None:
-        self.suffix = suffix
-        self.codec = codec
-        self.newest = newest
 
 
 def _row_groups(served: ServedVersion, fields: Sequence[Field]) -> list[tuple[str, Sequence[Field]]]:
@@ -121,6 +142,6 @@ def entity_keys(project: str, view: str, served: ServedVersion, rows: pl.DataFra
     Args:
         rows: the join keys.
     """
-    prefix = version_prefix(project, view, served.version)
-    entities = EntityKeys(view, served.join_keys).of_frame(rows)
-    return [prefix + entity + suffix.encode() for suffix, _ in served.groups() for entity in entities]
+    prefix = version_prefix(project, view, served.version).decode()
+    entities = EntityKeys(view, served.join_keys)
+    return [key for suffix, _ in served.groups() for key in entities.of_frame(rows, prefix=prefix, suffix=suffix)]

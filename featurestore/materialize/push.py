@@ -36,6 +36,7 @@ def push(project: Project, source: str, rows: Any, *, idempotency_key: str | Non
         IngestionError: rows that cannot land.
         ValidationError: an expectation of policy ``reject`` failed: of the source, then nothing landed; of a view, then the
             rows landed, and that view's online rows stay as they were.
+        OnlineStoreError: a key has more events in reach of a view's windows than ``max_block_bytes`` holds; the rows landed.
     """
     from featurestore.ingestion.jobs import ingest
 

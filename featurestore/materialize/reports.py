@@ -16,13 +16,13 @@ class ViewReport:
     Args:
         view, version: its name, and the digest of its definition.
         read: what was read: ``nothing`` was new, the rows ``added`` since the last time, or ``all`` of them.
-        rows: rows of the view that were looked at.
+        rows: rows of the view that were looked at, without those whose event time has not come yet.
         keys: rows that were sent to the online store, one a key (and a feature, for ``last_non_null``).
         written: how many of these moved the store forward.
         quarantined: rows that failed an expectation of policy ``quarantine``.
         source_version: the version of the source's table that the view now stands for.
         validation: Great Expectations' result JSON, where the view has expectations.
-        seconds: by the project's clock.
+        seconds: how long it took, whatever the project's clock says.
     """
 
     view: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -30,8 +31,7 @@ def compute_keys(project: Project, view: FeatureView, source: EventSource, versi
         types = {name: dtype for name, dtype in events.collect_schema().items() if name in names}
         events = events.join(keys.lazy().cast(types), on=names, how="semi")  # type: ignore[arg-type]
     computed = compute_view(view, source, events, engine=project.config.engine.name)
-    frame = computed.frame.join(keys.lazy(), on=names, how="semi", maintain_order="left")
-    return ComputedView(frame, computed.features, computed.row_wise, computed.arrival_known)
+    return replace(computed, frame=computed.frame.join(keys.lazy(), on=names, how="semi", maintain_order="left"))
 
 
 def write_rows(project: Project, view: FeatureView, computed: ComputedView, rows: pl.DataFrame, version: int) -> int:
@@ -44,6 +44,5 @@ def write_rows(project: Project, view: FeatureView, computed: ComputedView, rows
     served = announce(catalog, store, view, version_of(view), computed.features)
     revision = None if computed.row_wise else version
     with OnlineRows(store, project.config.project, view.name, served, computed.features, revision=revision) as online:
-        online.add(rows.filter(pl.col(EVENT_TIME) <= project.clock.now()))
-        online.flush()
+        online.write(rows.filter(pl.col(EVENT_TIME) <= project.clock.now()))
     return online.written

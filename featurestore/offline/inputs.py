@@ -11,7 +11,7 @@ from featurestore.errors import NotFoundError, RetrievalError, did_you_mean
 from featurestore.registry.records import Field
 from featurestore.registry.serialization import version_of
 from featurestore.time import EVENT_TIME, from_micros
-from featurestore.transforms.views import ComputedView, compute_view, view_schema
+from featurestore.transforms.views import ComputedView, compute_view, view_schema, without_quarantined
 
 if TYPE_CHECKING:
     import polars as pl
@@ -79,11 +79,17 @@ class Inputs:
     def open(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> ComputedView:
         """The rows of a view: kept ones, where they are exactly this view over this version, or else computed.
 
+        Either way without those that an expectation of the view puts into quarantine.
+
         Args:
             until: only rows with an event time up to this instant (microseconds) are asked for; others may be left out where
                 the view computes row by row.
         """
-        return self._kept(view) or self._computed(view, until, engine)
+        return self._kept(view) or self._without_quarantined(view, self._computed(view, until, engine))
+
+    def all_rows(self, view: FeatureView) -> pl.LazyFrame:
+        """The rows of a view as its transform gives them, those for quarantine among them."""
+        return self._computed(view, None, "auto").frame
 
     def pieces(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> Iterator[pl.LazyFrame]:
         """The rows of a view in frames to be read one after the other; together they are those of :meth:`open`.
@@ -97,11 +103,11 @@ class Inputs:
             return
         whole = self._computed(view, until, engine)
         if not whole.row_wise or view.mode != "polars":
-            yield whole.frame
+            yield self._without_quarantined(view, whole).frame
             return
         source = self.definitions.source(view.source)
         for events in self.event_pieces(view, until=until):
-            yield compute_view(view, source, events, engine=engine).frame
+            yield self._without_quarantined(view, compute_view(view, source, events, engine=engine)).frame
 
     def event_pieces(self, view: FeatureView, *, until: int | None = None) -> Iterator[pl.LazyFrame]:
         """The events of a view's source, file by file."""
@@ -127,6 +133,9 @@ class Inputs:
                 if computed.row_wise:
                     return computed
         return compute_view(view, source, table.scan_files(files, version=version), engine=engine)
+
+    def _without_quarantined(self, view: FeatureView, computed: ComputedView) -> ComputedView:
+        return without_quarantined(view, self.definitions.source(view.source), computed)
 
     def _kept(self, view: FeatureView) -> ComputedView | None:
         table = self.project.lake.table("features", view.name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from featurestore.offline.inputs import Inputs, named_view, view_frame
+from featurestore.offline.inputs import Inputs, named_view
 from featurestore.registry.records import make_expectations
-from featurestore.time import ARRIVAL_TIME, BATCH, SEQUENCE
+from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
 from featurestore.validation.evaluation import evaluate
 
 if TYPE_CHECKING:
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 def validate(project: Project, name: str, expectations: Iterable[Any] | None = None) -> ValidationReport:
     """Evaluate expectations on all rows of a source or a view, and record the run. Nothing is rejected or moved.
+
+    The rows of a view are computed for it: its table in the lake lacks those that went to quarantine.
 
     Args:
         name: of a source or a feature view.
@@ -36,7 +38,8 @@ def validate(project: Project, name: str, expectations: Iterable[Any] | None = N
     else:
         view = named_view(inputs.definitions, name)
         own = view.expectations
-        frame = view_frame(inputs, view)
+        event_time = inputs.definitions.source(view.source).event_time
+        frame = inputs.all_rows(view).rename({EVENT_TIME: event_time})
     wanted = own if expectations is None else make_expectations(expectations, None)
     with project.catalog.start_run("validate", name, versions=inputs.pinned) as run:
         report = evaluate(frame.drop(ARRIVAL_TIME, SEQUENCE, BATCH, strict=False), wanted)

@@ -81,12 +81,16 @@ class EntityKeys:
             return [None if part is None else b"{%b}" % part.encode() for part in parts[0]]
         return [None if None in row else b"{%b}" % "|".join(row).encode() for row in zip(*parts, strict=True)]
 
-    def of_frame(self, frame: pl.DataFrame) -> list[bytes]:
-        """Entities of the rows of a frame with the join key columns, none of them null."""
+    def of_frame(self, frame: pl.DataFrame, *, prefix: str = "", suffix: str = "") -> list[bytes]:
+        """Entities of the rows of a frame with the join key columns, none of them null.
+
+        Args:
+            prefix, suffix: put around each.
+        """
         import polars as pl
 
         parts = [_expression(key) for key in self.join_keys]
-        text = pl.concat_str(pl.lit("{"), pl.concat_str(parts, separator="|"), pl.lit("}"))
+        text = pl.concat_str(pl.lit(f"{prefix}{{"), pl.concat_str(parts, separator="|"), pl.lit(f"}}{suffix}"))
         entities: list[bytes] = frame.select(text.cast(pl.Binary)).to_series().to_list()
         return entities
 

@@ -111,6 +111,10 @@ class OnlineReader:
         now = to_micros(self._project.clock.now())
         return (now, now) if at is None else (_past("at", at, now), now)
 
+    def key_fields(self, features: Any) -> tuple[Field, ...]:
+        """The columns of :meth:`inputs` that are join keys."""
+        return self._plan(self._current(), features, full_feature_names=False).key_fields
+
     def _current(self) -> _Known:
         known, now = self._known, self._timer()
         if known is None:

@@ -9,6 +9,7 @@ from featurestore.errors import RequestError, did_you_mean
 from featurestore.online.keys import as_date, as_instant
 from featurestore.online.response import NULL, PRESENT, Column
 from featurestore.registry import types as t
+from featurestore.registry.exact_values import first_inexact
 from featurestore.registry.records import Field
 
 
@@ -91,6 +92,9 @@ def _typed(field: Field, values: Sequence[Any]) -> Column:
     convert = {t.Date: as_date, t.Timestamp: as_instant}.get(field.type)  # type: ignore[call-overload]
     try:
         plain = [None if v is None else convert(v) for v in values] if convert else values
+        changed = first_inexact(plain, field.type)
+        if changed is not None:
+            raise ValueError(f"{plain[changed]!r} would become another value")
         exact = pa.array(plain, t.to_arrow(field.type)).to_pylist()
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, TypeError, ValueError, OverflowError) as error:
         raise RequestError(

@@ -6,10 +6,11 @@ known, the rules of columns and their types.
 
 from __future__ import annotations
 
+import re
 import zoneinfo
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from featurestore.errors import DataTypeError, DefinitionError, did_you_mean
 from featurestore.registry.aggregation_checks import aggregation_problems
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Columns: TypeAlias = Mapping[str, DataType]
+_FORMATS: Final = ("csv", "jsonl", "parquet", "arrow", "combined", "regex")
+_PATTERN: Final = r'pattern=r"(?P<time>\S+) (?P<host>\S+)"'
+_NAMED_GROUP: Final = re.compile(r"\(\?P?<[A-Za-z_]")
 
 
 def check_references(definitions: Definitions) -> None:
@@ -126,8 +130,16 @@ def _source_problems(source: EventSource) -> Iterator[DefinitionError]:
         zones = zoneinfo.available_timezones()
         hint = did_you_mean(source.timezone, zones)
         yield problem(source, f"has the timezone {source.timezone!r}, which does not exist", hint)
+    if not source.event_time:
+        yield problem(source, "has no event time", 'event_time="the_column_that_says_when"')
+    if source.format not in (None, *_FORMATS):
+        yield problem(source, f"has format={source.format!r}", did_you_mean(source.format, _FORMATS))
     if source.format == "regex" and not source.pattern:
-        yield problem(source, "has format 'regex' and no pattern", r'pattern=r"(?P<time>\S+) (?P<host>\S+)"')
+        yield problem(source, "has format 'regex' and no pattern", _PATTERN)
+    if source.pattern and not _NAMED_GROUP.search(source.pattern):
+        yield problem(source, f"has a pattern without named groups, {source.pattern!r}", f"they are the columns: {_PATTERN}")
+    if source.pattern and source.format not in (None, "regex"):
+        yield problem(source, f"has a pattern and format={source.format!r}", "a pattern is for format='regex'")
     if source.invalid_event_time not in ("reject", "quarantine"):
         yield problem(source, f"has invalid_event_time={source.invalid_event_time!r}", "it is 'reject' or 'quarantine'")
     names = [f.name for f in source.schema]

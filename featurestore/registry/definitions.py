@@ -82,7 +82,21 @@ class EventSource:
         format: ``csv``, ``jsonl``, ``parquet``, ``arrow``, ``combined`` (Apache and NGINX logs) or ``regex``;
             without it, by the file's name.
         pattern: for ``regex``, the pattern of a line with named groups.
-        read_options: for the reader: ``null_values``, ``delimiter``, ``time_format``, ``columns``.
+        read_options: how the raw data is read, by name:
+
+            - ``columns``: the raw columns to keep, as a list; the others are not read.
+            - ``types``: types of raw columns in place of inference, such as ``{"zip": "String"}``.
+            - ``null_values``: texts that mean "no value" besides the empty field (CSV, line logs); a quoted field never is one.
+            - ``delimiter``: one character between the fields of CSV; a comma.
+            - ``header``: the names of the columns of a CSV file whose first line does not say them, as a list.
+            - ``encoding``: of text files, a name that Python knows; UTF-8.
+            - ``time_format``: of texts in time columns, as in ``%d.%m.%Y %H:%M``; ISO 8601.
+            - ``time_unit``: what numbers in time columns count since the epoch: ``s``, ``ms``, ``us`` or ``ns``; without it
+              they are refused.
+            - ``ambiguous_time``: a local time that the change of clocks repeats is an ``error``, or the ``earliest`` or
+              ``latest`` instant.
+            - ``nonexistent_time``: a local time that it skips is an ``error``, or ``shift_forward`` moves it by the gap.
+            - ``subsecond``: digits finer than a microsecond are an ``error``, or ``truncate`` cuts them off.
         prepare: a row-wise function from the raw rows (``polars.LazyFrame``) to the rows that land: parse, derive, rename.
             It may drop columns but neither rows nor their order.
         invalid_event_time: what a row without a usable event time does: ``reject`` the batch, or ``quarantine`` the row.

@@ -60,7 +60,7 @@ class Function:
     @property
     def elementwise(self) -> bool:
         """Whether it is taken element by element of a vector."""
-        return self.accepts == "number"
+        return self.accepts == "number" or self.name in ("min", "max")
 
 
 def _float(_: DataType) -> DataType:

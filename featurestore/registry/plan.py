@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 from featurestore.errors import DefinitionError
@@ -103,6 +103,10 @@ class Plan:
 
     def __bool__(self) -> bool:
         return bool(self.changes)
+
+    def with_problems(self, found: Iterable[DefinitionError]) -> Plan:
+        """The plan with more of what may not be applied, found by rooms that the registry does not know."""
+        return replace(self, problems=(*self.problems, *found))
 
     def check(self) -> None:
         """Refuse what may not be applied.

@@ -68,7 +68,8 @@ class DatasetDiff:
             lines += [f"  - column {name}" for name in self.columns_removed]
             lines += [f"  ~ column {name}: {old} -> {new}" for name, (old, new) in self.types_changed.items()]
             lines += [
-                f"  ~ {name}: {count} values differ, such as {self.examples[name][0]}" for name, count in self.changed.items()
+                f"  ~ {name}: {count} values differ, such as {_shown(self.examples[name][0])}"
+                for name, count in self.changed.items()
             ]
         lines += [f"  definition {n}: {_short(a)} -> {_short(b)}" for n, (a, b) in self.definitions_changed.items()]
         lines += [f"  lake {n}: version {a} -> {b}" for n, (a, b) in self.lake_changed.items()]
@@ -122,6 +123,12 @@ def _compare_rows(
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     return {n: (old.get(n), new.get(n)) for n in sorted({*old, *new}) if old.get(n) != new.get(n)}
+
+
+def _shown(example: Mapping[str, Any]) -> str:
+    """The change, and the labels of the row that has it."""
+    labels = ", ".join(f"{name} {value}" for name, value in example.items() if name not in ("old", "new"))
+    return f"{example['old']} -> {example['new']} at {labels}"
 
 
 def _short(value: str | None) -> str:

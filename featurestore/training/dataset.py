@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import obstore
 import polars as pl
@@ -18,14 +17,13 @@ from featurestore.errors import NotFoundError, TrainingSetError, did_you_mean
 from featurestore.training.batches import BatchReader
 from featurestore.training.compare import DatasetDiff, diff
 from featurestore.training.content_hash import TableHash, content_hash
-from featurestore.training.manifest import Manifest
+from featurestore.training.export import export
+from featurestore.training.manifest import Manifest, manifest_key, stored_versions, versions_of
 
 if TYPE_CHECKING:
     from featurestore.ingestion.object_storage import ObjectStorage
     from featurestore.project import Project
     from featurestore.registry.definitions import Definitions
-
-_MANIFEST: Final = re.compile(r"datasets/([^/]+)/v(\d{6})\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +151,9 @@ class TrainingSet:
         Raises:
             TrainingSetError: the content is not the same, or what it was made from is gone.
         """
-        from featurestore.training.create import export
-
         m = self.manifest
         rows = max((shard.rows for shard in m.shards), default=0) or 1_000_000
-        return export(
+        manifest = export(
             self._project,
             m.name,
             self._recompute(),
@@ -168,6 +164,7 @@ class TrainingSet:
             rebuilt_from=m.version,
             expected_hash=m.content_hash,
         )
+        return TrainingSet(self._project, manifest)
 
     def diff(self, other: TrainingSet) -> DatasetDiff:
         """What has changed from this version to another: rows, columns, values, definitions."""
@@ -268,16 +265,6 @@ class _AtRevision:
         raise TrainingSetError("a rebuild reads no online store")
 
 
-def manifest_key(name: str, version: int) -> str:
-    """Where the manifest of a version is."""
-    return f"datasets/{name}/v{version:06d}.json"
-
-
-def versions_of(storage: ObjectStorage, name: str) -> list[int]:
-    """The versions of a training set, oldest first."""
-    return [version for found, version in _manifests(storage, f"datasets/{name}/") if found == name]
-
-
 def open_dataset(project: Project, name: str, version: int | None = None) -> TrainingSet:
     """A version of a training set; the newest where none is named.
 
@@ -287,7 +274,7 @@ def open_dataset(project: Project, name: str, version: int | None = None) -> Tra
     storage = project.lake.storage
     versions = versions_of(storage, name)
     if not versions:
-        raise NotFoundError("training set", name, {found for found, _ in _manifests(storage, "datasets/")})
+        raise NotFoundError("training set", name, {found for found, _ in stored_versions(storage)})
     if version is not None and version not in versions:
         raise NotFoundError("training set", f"{name} version {version}", hint=f"versions are {versions[0]} to {versions[-1]}")
     return TrainingSet(project, Manifest.from_json(storage.get(manifest_key(name, version or versions[-1]))))
@@ -296,9 +283,4 @@ def open_dataset(project: Project, name: str, version: int | None = None) -> Tra
 def list_datasets(project: Project) -> Sequence[TrainingSet]:
     """Every version of every training set, by name and version."""
     storage = project.lake.storage
-    return [open_dataset(project, name, version) for name, version in _manifests(storage, "datasets/")]
-
-
-def _manifests(storage: ObjectStorage, prefix: str) -> list[tuple[str, int]]:
-    matches = (_MANIFEST.fullmatch(info.key) for info in storage.list(prefix))
-    return sorted((m[1], int(m[2])) for m in matches if m)
+    return [open_dataset(project, name, version) for name, version in stored_versions(storage)]

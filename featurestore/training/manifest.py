@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pyarrow as pa
 
 from featurestore.training.splits import Split
 
+if TYPE_CHECKING:
+    from featurestore.ingestion.object_storage import ObjectStorage
+
+_MANIFEST: Final = re.compile(r"datasets/([^/]+)/v(\d{6})\.json")
 SEMANTICS_VERSION: Final = "1"
 """The version of ``docs/semantics.md`` that the features were computed by."""
 
@@ -85,3 +90,19 @@ class Manifest:
 def schema_text(schema: pa.Schema) -> str:
     """A schema as text that :meth:`Manifest.arrow_schema` reads."""
     return base64.b64encode(schema.serialize().to_pybytes()).decode()
+
+
+def manifest_key(name: str, version: int) -> str:
+    """Where the manifest of a version is."""
+    return f"datasets/{name}/v{version:06d}.json"
+
+
+def versions_of(storage: ObjectStorage, name: str) -> list[int]:
+    """The versions of a training set, oldest first."""
+    return [version for found, version in stored_versions(storage, f"datasets/{name}/") if found == name]
+
+
+def stored_versions(storage: ObjectStorage, prefix: str = "datasets/") -> list[tuple[str, int]]:
+    """Name and version of every training set below a prefix, sorted."""
+    matches = (_MANIFEST.fullmatch(info.key) for info in storage.list(prefix))
+    return sorted((m[1], int(m[2])) for m in matches if m)

@@ -15,7 +15,16 @@ INSTANT = pl.Datetime("us", "UTC")
 
 def polars_type(data_type: DataType) -> pl.DataType:
     """The Polars type that holds every value of a type exactly."""
-    return pl.DataFrame(pa.schema([("column", to_arrow(data_type))]).empty_table()).schema["column"]
+    return polars_schema(pa.schema([("column", to_arrow(data_type))]))["column"]
+
+
+def polars_schema(schema: pa.Schema) -> pl.Schema:
+    """The schema of a Polars frame of Arrow data.
+
+    Not by way of Arrow's ``empty_table()``: making an Arrow array of a Python list loads pandas where it is installed, which
+    takes half a second.
+    """
+    return pl.Schema(schema)
 
 
 def type_of(dtype: pl.DataType, column: str) -> DataType:

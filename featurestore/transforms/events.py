@@ -215,11 +215,17 @@ def _function_alone(function: Any) -> bool:
 
 
 def _expressions(positional: Iterable[Any], named: dict[str, Any]) -> list[pl.Expr]:
+    """Arguments as Polars reads them: text, by place or by name, is a column; anything else is a value."""
     flat: list[Any] = []
     for item in positional:
         flat.extend(item if isinstance(item, Iterable) and not isinstance(item, str | pl.Expr | pl.Series) else [item])
-    flat.extend(value.alias(name) if isinstance(value, pl.Expr) else pl.lit(value).alias(name) for name, value in named.items())
-    return [item if isinstance(item, pl.Expr) else pl.col(item) if isinstance(item, str) else pl.lit(item) for item in flat]
+    return [*map(_expression, flat), *(_expression(value).alias(name) for name, value in named.items())]
+
+
+def _expression(item: Any) -> pl.Expr:
+    if isinstance(item, pl.Expr):
+        return item
+    return pl.col(item) if isinstance(item, str) else pl.lit(item)
 
 
 def _reads_columns(expression: pl.Expr) -> bool:

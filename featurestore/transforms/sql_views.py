@@ -34,13 +34,13 @@ def run_sql(query: str, source: str, events: pl.LazyFrame) -> tuple[pl.LazyFrame
     """The rows of a query over events known by their source's name; whether it is row-wise, and whether the arrival is known.
 
     A query that filters and computes row by row keeps the hidden columns without naming them. One that mixes rows (joins,
-    groups, window functions ...) says itself what ``__arrival_time`` is.
+    groups, window functions ...) says itself what ``__arrival_time`` is. DuckDB has no half floats: it sees single ones.
     """
     carried = with_hidden(query, source)
     with duckdb.connect() as connection:
         connection.execute("SET python_enable_replacements = false")
         connection.execute("SET TimeZone = 'UTC'")
-        connection.register(source, events.collect(engine="streaming").to_arrow())
+        connection.register(source, _without_halves(events).collect(engine="streaming").to_arrow())
         try:
             if carried is not None:
                 try:
@@ -79,6 +79,22 @@ def with_hidden(query: str, source: str) -> str | None:
     if any(isinstance(e, exp.Star) or (isinstance(e, exp.Column) and isinstance(e.this, exp.Star)) for e in tree.expressions):
         return query
     return str(tree.select(*(name for name in HIDDEN if name not in named)).sql(dialect="duckdb"))
+
+
+def _without_halves(events: pl.LazyFrame) -> pl.LazyFrame:
+    schema = events.collect_schema()
+    wider = {name: _wider(dtype) for name, dtype in schema.items()}
+    return events.cast({name: dtype for name, dtype in wider.items() if dtype != schema[name]})
+
+
+def _wider(dtype: pl.DataType) -> pl.DataType:
+    if isinstance(dtype, pl.List):
+        return pl.List(_wider(dtype.inner))  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Array):
+        return pl.Array(_wider(dtype.inner), dtype.size)  # type: ignore[arg-type]
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(field.name, _wider(field.dtype)) for field in dtype.fields])  # type: ignore[arg-type]
+    return pl.Float32() if dtype == pl.Float16 else dtype
 
 
 def _fetch(connection: duckdb.DuckDBPyConnection, query: str) -> pl.LazyFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -15,7 +15,7 @@ from featurestore.errors import DataTypeError, FeatureStoreError, TransformError
 from featurestore.registry.records import Field
 from featurestore.registry.types import to_arrow
 from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
-from featurestore.transforms.casts import INSTANT, exact_expression, type_of
+from featurestore.transforms.casts import INSTANT, exact_expression, polars_schema, type_of
 from featurestore.transforms.cudf_views import run_cudf
 from featurestore.transforms.events import HIDDEN, Events
 from featurestore.transforms.sql_views import run_sql
@@ -75,6 +75,17 @@ def compute_view(view: FeatureView, source: EventSource, events: pl.LazyFrame, *
         return _checked(view, source, output)
 
 
+def without_quarantined(view: FeatureView, source: EventSource, computed: ComputedView) -> ComputedView:
+    """A view without the rows that its own expectations of policy ``quarantine`` keep out, as its table in the lake has it."""
+    if not any(expectation.policy == "quarantine" for expectation in view.expectations):
+        return computed
+    from featurestore.validation import evaluation
+
+    named_time = {EVENT_TIME: source.event_time}
+    kept = evaluation.without_quarantined(computed.frame.rename(named_time), view.expectations)
+    return replace(computed, frame=kept.rename({source.event_time: EVENT_TIME}))
+
+
 def view_schema(view: FeatureView, source: EventSource, source_schema: pa.Schema) -> tuple[Field, ...]:
     """The features of a view, typed, found without data.
 
@@ -97,8 +108,7 @@ def empty_events(source_schema: pa.Schema) -> pl.LazyFrame:
     """No rows, with the columns of a source's table."""
     hidden = [(ARRIVAL_TIME, to_arrow_instant()), (SEQUENCE, pa.int64()), (BATCH, pa.string())]
     fields = [*source_schema, *(pa.field(name, kind) for name, kind in hidden if name not in source_schema.names)]
-    frame = pl.from_arrow(pa.schema(fields).empty_table())
-    return pl.DataFrame(frame).lazy()
+    return pl.LazyFrame(schema=polars_schema(pa.schema(fields)))
 
 
 def to_arrow_instant() -> pa.DataType:

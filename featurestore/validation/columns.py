@@ -23,7 +23,7 @@ def as_schema(schema: Any) -> pl.Schema:
     if isinstance(schema, Mapping):
         return pl.Schema({name: _polars_type(data_type) for name, data_type in schema.items()})
     if hasattr(schema, "empty_table"):  # pyarrow.Schema
-        return pl.DataFrame(schema.empty_table()).schema
+        return pl.Schema(schema)
     return pl.Schema({field.name: _polars_type(field.type) for field in schema})
 
 
@@ -34,7 +34,7 @@ def _polars_type(data_type: Any) -> Any:
         return data_type
     import pyarrow as pa
 
-    return pl.DataFrame(pa.schema([("x", to_arrow(data_type))]).empty_table()).schema["x"]
+    return pl.Schema(pa.schema([("x", to_arrow(data_type))]))["x"]
 
 
 class Columns:

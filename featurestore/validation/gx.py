@@ -11,7 +11,9 @@ Its import takes seconds and hundreds of megabytes, so nothing here is loaded be
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
@@ -26,6 +28,7 @@ from featurestore.validation.scan import Samples, compute, sample
 from featurestore.validation.types import NATIVE_TYPES
 
 ROW_LIMIT: Final = 1_000_000
+_TYPE_FILES: Final = "expectations/core/*.py"
 
 
 def check_expectation(expectation: Expectation) -> None:
@@ -34,12 +37,42 @@ def check_expectation(expectation: Expectation) -> None:
     Raises:
         DefinitionError: that, or the type is not native and Great Expectations is not installed.
     """
-    if importlib.util.find_spec("great_expectations") is None:
-        raise DefinitionError(
-            f"{expectation.type} is not evaluated natively, and Great Expectations is not installed",
-            hint=did_you_mean(expectation.type, NATIVE_TYPES) or "pip install 'featurestore[gx]'",
-        )
+    check_known([expectation])
     _domain_object(expectation)
+
+
+def check_known(expectations: Iterable[Expectation]) -> None:
+    """Refuse types that nobody knows, without the seconds that importing Great Expectations takes.
+
+    Its own types are the files of one of its folders; those that a user's code registered exist once it is imported.
+
+    Raises:
+        DefinitionError: an unknown type, or Great Expectations is not installed.
+    """
+    spec = importlib.util.find_spec("great_expectations")
+    for expectation in expectations:
+        if spec is None:
+            raise DefinitionError(
+                f"{expectation.type} is not evaluated natively, and Great Expectations is not installed",
+                hint=did_you_mean(expectation.type, NATIVE_TYPES) or "pip install 'featurestore[gx]'",
+            )
+        known = {path.stem for folder in spec.submodule_search_locations or () for path in Path(folder).glob(_TYPE_FILES)} - {
+            "__init__"
+        }
+        if expectation.type not in known | _registered():
+            raise DefinitionError(
+                f"there is no expectation type {expectation.type!r}",
+                hint=did_you_mean(expectation.type, known | {*NATIVE_TYPES}),
+            )
+
+
+def _registered() -> set[str]:
+    """The types that Great Expectations knows once it is imported."""
+    if "great_expectations.expectations.registry" not in sys.modules:
+        return set()
+    from great_expectations.expectations.registry import list_registered_expectation_implementations
+
+    return set(list_registered_expectation_implementations())
 
 
 def evaluate(
@@ -77,12 +110,8 @@ def _domain_object(expectation: Expectation) -> Any:
 
     try:
         return ExpectationConfiguration(type=expectation.type, kwargs=expectation.arguments).to_domain_obj()
-    except GreatExpectationsError:
-        raise DefinitionError(
-            f"there is no expectation type {expectation.type!r}", hint=did_you_mean(expectation.type, NATIVE_TYPES)
-        ) from None
-    except (ValueError, TypeError) as error:  # pydantic's errors are ValueErrors
-        raise DefinitionError(f"{expectation.type}: Great Expectations refuses its kwargs: {error}") from None
+    except (GreatExpectationsError, ValueError, TypeError) as error:  # pydantic's are ValueErrors
+        raise DefinitionError(f"{expectation.type}: Great Expectations refuses it: {error}") from None
 
 
 def judge_batch(batch: Any, expectations: Sequence[Expectation], meta: Mapping[str, Any]) -> list[ExpectationResult]:

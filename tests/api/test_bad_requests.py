@@ -39,6 +39,7 @@ CASES = [
     ("POST", ONLINE, j(request=None), 422, "invalid_request", "party_size"),
     ("POST", ONLINE, j(request={"party_size": [1, 2]}), 422, "invalid_request", "2"),
     ("POST", ONLINE, j(request={"party_size": ["many"]}), 422, "invalid_request", "party_size"),
+    ("POST", ONLINE, j(request={"party_size": [1.5]}), 422, "invalid_request", "1.5"),
     ("POST", ONLINE, raw(b"x" * 20_001), 413, "request_too_large", "20,000"),
     (
         "POST",
@@ -130,6 +131,15 @@ def test_a_bad_request_is_refused_with_a_code_and_a_sentence(empty_client, metho
     assert word in f"{body['error']['message']} {body['error']['hint']}", body
     assert set(body) == {"error"}
     assert "Traceback" not in answer.text
+
+
+def test_an_expectation_type_that_nobody_knows_is_refused_before_anything_is_read(client):
+    wanted = [{"type": "expect_column_values_to_be_beautiful", "kwargs": {"column": "bikes"}}]
+    answer = client.post("/v1/validation/readings", json={"expectations": wanted})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"]) == (422, "invalid_definition"), error
+    assert "expect_column_values_to_be_beautiful" in error["message"]
+    assert "expect_column_values_to_be_" in error["hint"]
 
 
 def test_no_bad_request_is_an_error_of_the_service():

@@ -135,6 +135,24 @@ def test_a_key_stands_for_one_content(service):
     assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
 
 
+@pytest.mark.parametrize("bikes", [2.5, True, "2", 1e30])
+def test_a_pushed_value_is_never_changed_to_fit(service, bikes):
+    row = {"station": "DOCKS", "measured_at": "2026-03-02T22:00:00Z", "bikes": bikes, "docks": 4, "temperature": 9}
+    answer = service.post("/v1/push/readings", json={"rows": [row]})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "wrong_type"), answer.text
+
+
+def test_a_key_of_a_push_stands_for_one_body(service):
+    def push(bikes):
+        row = {"station": "CANAL", "measured_at": "2026-03-02T22:00:00Z", "bikes": bikes, "docks": 4, "temperature": 9}
+        return service.post("/v1/push/readings", json={"rows": [row]}, headers={"Idempotency-Key": "canal"})
+
+    assert push(3).json()["ingest"]["landed"] == 1
+    assert push(3).json()["ingest"]["duplicates"] == 1
+    other = push(4)
+    assert (other.status_code, other.json()["error"]["code"]) == (409, "idempotency_conflict")
+
+
 def test_a_key_whose_upload_failed_may_be_used_for_the_mended_file(service):
     headers = {"content-type": "text/csv", "Idempotency-Key": "mended"}
     broken = service.post("/v1/ingest/readings", content=CSV.replace(b"measured_at", b"when"), headers=headers)

@@ -106,6 +106,10 @@ def test_a_training_set_is_made_shown_verified_rebuilt_and_compared(copy):
     assert first.code == 0, first.err
     assert first.json["version"] == 1
     assert run("dataset", "show", "trips", "--repo", copy, "--json").json["manifest"]["name"] == "trips"
+    shown = run("dataset", "show", "trips", "--repo", copy).out
+    assert "trips version 1" in shown
+    assert "enough_bikes" in shown
+    assert "{" not in shown
     assert run("dataset", "verify", "trips", "--repo", copy).code == 0
     assert run("dataset", "rebuild", "trips", "--repo", copy, "--json").json["version"] == 2
     compared = run("dataset", "diff", "trips", "1", "2", "--repo", copy, "--json").json
@@ -166,7 +170,12 @@ def test_the_registry_is_browsed(made):
     names = [item["name"] for item in run("registry", "list", "--repo", made, "--json").json["definitions"]]
     assert names == ["station", "readings", "station_state", "trip", "trip_model"]
     assert run("registry", "show", "trip", "--repo", made, "--json").json["definitions"][0]["kind"] == "on-demand feature view"
+    text = run("registry", "show", "trip", "--repo", made).out
+    assert text.startswith("on-demand feature view trip  (definitions/bikes.py:")
+    assert 'enough_bikes=pl.col("bikes") >= pl.col("party_size")' in text
     assert run("registry", "show", "tripp", "--repo", made).code == 4
+    graph = run("registry", "lineage", "--repo", made).out.splitlines()
+    assert ["feature:station_state.bikes", "column:readings.bikes"] in [line.split() for line in graph]
     below = run("registry", "lineage", "feature:station_state.bikes", "--downstream", "--repo", made, "--json").json["nodes"]
     assert {"feature:trip.enough_bikes", "service:trip_model"} <= set(below)
     assert run("registry", "lineage", "feature:station_state.bike", "--repo", made).code == 4

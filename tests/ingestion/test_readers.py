@@ -62,6 +62,8 @@ def test_csv_delimiter_header_encoding_and_columns(place):
 
 
 def test_csv_headers_that_cannot_be(place):
+    with pytest.raises(IngestionError, match="the header is no UTF-8"):
+        place.ingest(EventSource("s", event_time="at"), place.file("blank.csv", b"\n\x80"))
     with pytest.raises(IngestionError, match="column 'x': the header names it twice"):
         place.ingest(EventSource("s", event_time="at"), place.file("a.csv", "at,x,x\n2024-01-01,1,2\n"))
 

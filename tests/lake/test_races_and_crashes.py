@@ -66,7 +66,7 @@ def test_a_writer_killed_at_any_moment_leaves_a_table_that_takes_the_batch_once(
 
     parts = {found.key for found in storage.list(table.folder) if found.key.endswith(".parquet")}
     orphans = parts - {storage.key(file) for file in table.files()}
-    assert len(orphans) == {"between parts": 2, "before the commit": 1, "after the commit": 0}[moment]
+    assert len(orphans) in {"between parts": (2, 3), "before the commit": (1,), "after the commit": (0,)}[moment]
     assert table.sweep() == []
     late = LakeTable(storage, "events", "flights", MovedClock(hours=25))
     assert {storage.key(file) for file in late.sweep()} == orphans

@@ -16,6 +16,7 @@ from featurestore import types as t
 from featurestore.errors import NotFoundError, RequestError, ValidationError
 from featurestore.materialize import materialize
 from featurestore.materialize.feature_table import standing_of
+from featurestore.offline import get_historical_features, sql, validate
 from featurestore.online import OnlineStore, get_online_features
 from featurestore.registry.serialization import version_of
 from featurestore.time import EVENT_TIME
@@ -80,6 +81,59 @@ def test_what_has_not_happened_yet_comes_with_the_first_run_after_it_has(project
         found.append(amounts(project, "latest:amount", "a"))
     assert found == [[1], [1], [2], [2], [3], [3]]
     assert materialize(project).views[0].read == "nothing"
+
+
+def test_rows_that_wait_are_not_read_before_their_time(project: SmallProject) -> None:
+    project.apply(PAYMENTS, LATEST)
+    project.clock.instant = minutes(5)
+    project.land([row("a", 0, 1), row("a", 10, 2), row("b", 5, 3)])
+    project.land([row("b", 30, 4), row("b", 20, 5)])
+    first = materialize(project)
+    assert (first.views[0].read, first.views[0].rows, first.written) == ("all", 2, 2)
+    found = []
+    for now in (5, 9.5, 10, 10, 19, 20, 25, 40, 40):
+        project.clock.instant = minutes(now)
+        view = materialize(project).views[0]
+        found.append((now, view.read, view.rows, view.written))
+    assert found == [
+        (5, "nothing", 0, 0),
+        (9.5, "nothing", 0, 0),
+        (10, "added", 1, 1),
+        (10, "nothing", 0, 0),
+        (19, "nothing", 0, 0),
+        (20, "added", 1, 1),
+        (25, "nothing", 0, 0),
+        (40, "added", 1, 1),
+        (40, "nothing", 0, 0),
+    ]
+    assert amounts(project) == [2, 4]
+
+
+def test_rows_that_wait_outlive_compaction_and_later_rows(small: SmallProject) -> None:
+    small.apply(PAYMENTS, LATEST)
+    small.land([row("a", 0, 1), row("a", 10, 2)])
+    small.land([row("b", 20, 3)])
+    materialize(small)
+    small.land([row("c", 15, 4), row("c", -1, 0)])
+    small.lake.table("events", "payments").compact()
+    found = []
+    for now in (1, 10, 15, 20, 21):
+        small.clock.instant = minutes(now)
+        view = materialize(small).views[0]
+        found.append((view.read, amounts(small, "latest:amount", "a", "b", "c")))
+    assert found == [
+        ("added", [1, None, 0]),
+        ("added", [2, None, 0]),
+        ("added", [2, None, 4]),
+        ("added", [2, 3, 4]),
+        ("nothing", [2, 3, 4]),
+    ]
+
+
+def test_seconds_pass_though_the_clock_stands(small: SmallProject) -> None:
+    small.apply(PAYMENTS, LATEST)
+    small.land([row("a", 0, 1)])
+    assert materialize(small).views[0].seconds > 0
 
 
 def test_bounds_write_their_rows_and_leave_the_record_alone(project: SmallProject) -> None:
@@ -211,6 +265,29 @@ def test_rows_that_fail_are_put_aside_or_refuse_the_whole(small: SmallProject) -
     assert sorted(run.status for run in small.catalog.runs("materialize", "guarded")) == ["failed", "succeeded"]
 
 
+def test_offline_leaves_out_what_quarantine_keeps_from_online(small: SmallProject) -> None:
+    """Also where it computes on read: before the view's table is there, and when the source has moved on."""
+    guarded = FeatureView("guarded", entities=[USER], source=PAYMENTS, features={"amount": t.Int64}, expectations=CHECKED)
+    small.apply(PAYMENTS, guarded)
+    small.clock.instant = minutes(5)
+    labels = pl.DataFrame({"user": ["a", "b"], "event_timestamp": [minutes(5)] * 2})
+
+    def offline() -> list[Any]:
+        return list(get_historical_features(small, labels, "guarded:amount").to_polars()["amount"])
+
+    small.land([row("a", 0, 1), row("a", 1, -1), row("b", 0, -2)])
+    assert offline() == [1, None]
+    materialize(small)
+    assert offline() == amounts(small, "guarded:amount") == [1, None]
+    small.land([row("a", 2, -3), row("b", 2, 4)])
+    assert offline() == [1, 4]
+    assert sql(small, "select amount from guarded order by amount").to_pydict() == {"amount": [1, 4]}
+    assert not validate(small, "guarded").success
+    materialize(small)
+    assert offline() == amounts(small, "guarded:amount") == [1, 4]
+    assert not validate(small, "guarded").success
+
+
 def test_an_offline_only_view_has_its_table_and_no_keys(small: SmallProject) -> None:
     hidden = FeatureView(
         "hidden", entities=[USER], source=PAYMENTS, features={"twice": t.Int64}, transform=doubled.transform, online=False
@@ -274,7 +351,9 @@ project.close()
 def test_killed_anywhere_the_next_run_ends_in_the_same_state(small: SmallProject, kill_at: int) -> None:
     small.apply(PAYMENTS, LATEST, doubled)
     for part in range(4):
-        small.land([row(f"u{i % 7}", part * 10 + i, part * 100 + i) for i in range(10)])
+        small.land(
+            [*(row(f"u{i % 7}", part * 10 + i, part * 100 + i) for i in range(10)), row("u0", 20_000 + part, 5_000 + part)]
+        )
     command = [sys.executable, "-c", CHILD, str(small.config.root), small.config.online.url, str(kill_at)]
     killed = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, check=False)
     assert killed.returncode == -9, killed.stderr.decode()
@@ -284,5 +363,8 @@ def test_killed_anywhere_the_next_run_ends_in_the_same_state(small: SmallProject
     expected = [max(part * 100 + i for part in range(4) for i in range(10) if f"u{i % 7}" == name) for name in names]
     assert amounts(small, "latest:amount", *names) == expected
     assert amounts(small, "doubled:twice", *names) == [2 * value for value in expected]
-    assert small.lake.table("features", "doubled").row_count() == 40
+    assert small.lake.table("features", "doubled").row_count() == 44
     assert [view.read for view in materialize(small).views] == ["nothing", "nothing"]
+    small.clock.instant = minutes(20_002)
+    materialize(small)
+    assert amounts(small, "latest:amount", "u0", "u1") == [5_002, expected[1]]

@@ -18,12 +18,14 @@ from featurestore.materialize import materialize
 from featurestore.offline import get_historical_features
 from featurestore.online import delete_prefix, get_online_features
 from tests.online.projects import USER, SmallProject, minutes, row
-from tests.online.test_materialize import LATEST, PAYMENTS, daily, doubled
+from tests.online.test_materialize import CHECKED, LATEST, PAYMENTS, daily, doubled
 
 NAMES = ("a", "b", "c")
+VIEWS = ["latest", "brief", "doubled", "daily", "guarded"]
 BRIEF = FeatureView(
     "brief", entities=[USER], source=PAYMENTS, features={"amount": t.Int64, "note": t.String}, ttl="4m", last_non_null=True
 )
+GUARDED = FeatureView("guarded", entities=[USER], source=PAYMENTS, features={"amount": t.Int64}, expectations=CHECKED)
 COUNTER = itertools.count()
 ROWS = st.builds(
     row,
@@ -40,7 +42,7 @@ STEPS = st.lists(st.sampled_from(["land", "land", "materialize", "twice", "full"
 def answers(project: SmallProject) -> dict[str, Any]:
     entities = {"user": [*NAMES, "nobody"]}
     made = {}
-    for view in ("latest", "brief", "doubled", "daily"):
+    for view in VIEWS:
         answer = get_online_features(project, view, entities, full_feature_names=True)
         made |= {name: list(zip(values, answer.statuses[name], strict=True)) for name, values in answer.to_dict().items()}
     return made
@@ -49,7 +51,7 @@ def answers(project: SmallProject) -> dict[str, Any]:
 def offline_answers(project: SmallProject) -> dict[str, Any]:
     names = [*NAMES, "nobody"]
     labels = pl.DataFrame({"user": names, "event_timestamp": [project.clock.now()] * len(names)})
-    job = get_historical_features(project, labels, ["latest", "brief", "doubled", "daily"], full_feature_names=True)
+    job = get_historical_features(project, labels, VIEWS, full_feature_names=True)
     statuses = job.statuses()
     return {
         name: list(zip(job.to_polars()[name].to_list(), statuses[name].to_list(), strict=True))
@@ -63,7 +65,7 @@ def offline_answers(project: SmallProject) -> dict[str, Any]:
 def test_any_course_of_events_ends_where_one_materialization_does(store_urls: dict[str, str], batches: Any, steps: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         project = SmallProject(Config(f"test{next(COUNTER)}", Path(folder), online=OnlineConfig(url=store_urls["unix"])))
-        project.apply(PAYMENTS, LATEST, BRIEF, doubled, daily)
+        project.apply(PAYMENTS, LATEST, BRIEF, doubled, daily, GUARDED)
         left = list(batches)
         for step in steps:
             if step == "land" and left:

@@ -70,7 +70,11 @@ def test_entities(entity: Entity, message: str) -> None:
     ("options", "message"),
     [
         ({"timezone": "Europe/Berlni"}, "did you mean 'Europe/Berlin'?"),
+        ({"event_time": ""}, "no event time"),
+        ({"format": "jsnol"}, "did you mean 'jsonl'?"),
         ({"format": "regex"}, "no pattern"),
+        ({"format": "regex", "pattern": r"(\S+)"}, "a pattern without named groups"),
+        ({"format": "csv", "pattern": r"(?<a>\S+)"}, "a pattern and format='csv'"),
         ({"schema": {"a": t.Int64}}, "event_time='t', which is not in its schema"),
         ({"schema": {"t": t.Timestamp}, "sequence": "s"}, "sequence='s', which is not in its schema"),
         ({"schema": [Field("t", t.Timestamp), Field("t", t.Timestamp)]}, "column 't' twice"),
@@ -78,7 +82,7 @@ def test_entities(entity: Entity, message: str) -> None:
     ],
 )
 def test_sources(options: dict[str, Any], message: str) -> None:
-    assert message in one(EventSource("s", event_time="t", **options))
+    assert message in one(EventSource("s", **{"event_time": "t", **options}))
 
 
 @pytest.mark.parametrize(

@@ -189,3 +189,15 @@ def test_late_rows_count_unless_only_what_was_known_is_asked_for(store: FeatureS
     today = store.create_dataset("today", late, "model").to_polars()["last_km"].null_count()
     known = store.create_dataset("known", late, "model", as_known=True).to_polars()["last_km"].null_count()
     assert (today, known) == (6, 40)
+
+
+def test_workers_of_a_torch_loader_share_the_rows(store: FeatureStore) -> None:
+    torch = pytest.importorskip("torch")
+    from torch.utils.data import DataLoader
+
+    made = store.create_dataset("rides", labels(), "model", split=SPLIT)
+    dataset = made.to_torch("train", batch_size=5, columns=["last_km", "y"], shuffle_seed=3)
+    loader = DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context="spawn")
+    kms = torch.cat([batch["last_km"] for batch in loader]).tolist()
+    expected = made.to_polars("train")["last_km"].fill_null(float("nan")).to_list()
+    assert sorted(map(str, kms)) == sorted(map(str, expected))

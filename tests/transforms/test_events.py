@@ -16,6 +16,8 @@ ROWS = pl.LazyFrame({"k": ["x", "y"], "a": [1, 2], "b": [[1], [2, 3]], ARRIVAL_T
 ROW_WISE: dict[str, Callable[[pl.LazyFrame], pl.LazyFrame]] = {
     "select": lambda e: e.select("k", twice=a * 2),
     "select a list": lambda e: e.select(["k", "a"]),
+    "select by another name": lambda e: e.select("k", twin="a", one=1),
+    "with_columns by another name": lambda e: e.with_columns(twin="a", one=1),
     "select all": lambda e: e.select(pl.all()),
     "with_columns": lambda e: e.with_columns(c=pl.when(a > 1).then(a).otherwise(0)),
     "filter": lambda e: e.filter(a > 1, pl.col("k").str.starts_with("y")),

@@ -411,7 +411,7 @@ def test_large_frames_are_sampled_and_say_so() -> None:
     ("case", "message"),
     [
         (column("valus_to_be_null", column="n"), "did you mean 'expect_column_values_to_be_null'"),
-        (column("value_z_scores_to_be_less_than", column="n"), "refuses its kwargs"),
+        (column("value_z_scores_to_be_less_than", column="n"), "refuses it"),
     ],
 )
 def test_unknown_types_and_kwargs_are_refused(case: Case, message: str) -> None:

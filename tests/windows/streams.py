@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from featurestore import Aggregation, Entity, FeatureView
 from featurestore import types as t
 from featurestore.registry.aggregations import Window
+from featurestore.registry.feature_names import feature_name
 from featurestore.testing.oracle import Definition, aggregate
 from featurestore.time import to_micros
 from featurestore.transforms.windows import compute_windows
-from featurestore.transforms.windows.names import feature_name
 
 SECOND = 1_000_000
 STARTS = [

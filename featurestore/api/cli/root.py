@@ -29,6 +29,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "status": "What there is, and how fresh it is.",
     "registry": "Definitions, revisions, lineage, runs.",
     "lake": "Tables: list, history, files, compact, vacuum.",
+    "feast": "Come over from Feast: definitions and online data.",
     "erase": "Remove every row of an entity's keys.",
     "doctor": "What this machine has, and what is missing.",
     "demo": "From raw logs to served features, on real data.",

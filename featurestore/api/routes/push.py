@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from contextlib import nullcontext
 from functools import partial
 from typing import Any, Final
 
@@ -13,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from featurestore.api.errors import HttpError, definitions_hold
+from featurestore.api.idempotency import claim
 from featurestore.api.limits import ARROW_STREAM, JSON, content_type, decode_json, read_body
 from featurestore.api.rows import typed_rows
 from featurestore.api.schemas import PushRequest, json_body
@@ -40,20 +43,22 @@ async def push(
 ) -> Response:
     """Lands rows in the lake and writes what they change to the online store, before it answers.
 
-    The body is JSON, ``{"rows": [...]}`` or ``{"columns": {...}}``, or an Arrow IPC stream.
+    The body is JSON, ``{"rows": [...]}`` or ``{"columns": {...}}``, or an Arrow IPC stream. A key that comes again with another
+    body is refused with 409.
     """
     store = service.store
     kind = content_type(request.scope, [JSON, ARROW_STREAM])
     body = await read_body(request.scope, request.receive, store.config.server.max_request_bytes)
     given = decode_json(body, _DECODER) if kind == JSON else read_arrow(body)
-    work = partial(_push, service, source, given, idempotency_key)
+    work = partial(_push, service, source, given, idempotency_key, hashlib.sha256(body).hexdigest())
     return json_answer(await anyio.to_thread.run_sync(work))
 
 
-def _push(service: Service, source: str, given: PushRequest | pa.Table, idempotency_key: str | None) -> Any:
+def _push(service: Service, source: str, given: PushRequest | pa.Table, key: str | None, digest: str) -> Any:
     rows = given if isinstance(given, pa.Table) else typed_rows(service.store, source, given.table())
-    with definitions_hold():
-        report = service.store.push(source, rows, idempotency_key=idempotency_key)
+    once = nullcontext() if key is None else claim(service.store.catalog, f"{source}/{key}", digest)
+    with once, definitions_hold():
+        report = service.store.push(source, rows, idempotency_key=key)
     service.metrics.count_ingest(report.ingest)
     return report.to_dict()
 

@@ -11,7 +11,7 @@ from featurestore.errors import IngestionError, did_you_mean
 if TYPE_CHECKING:
     from featurestore.ingestion.inputs import LocalInput
     from featurestore.ingestion.options import ReadOptions
-    from featurestore.ingestion.readers.chunks import Chunk
+    from featurestore.ingestion.readers.chunks import Chunk, TypeOf
 
 FORMATS: Final = ("csv", "jsonl", "parquet", "arrow", "combined", "regex")
 LINE_FORMATS: Final = ("csv", "jsonl", "combined", "regex")
@@ -34,8 +34,15 @@ _SUFFIXES: Final = {
 class Reader(Protocol):
     """What the module of a format offers."""
 
-    def read(self, local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = ...) -> Iterator[Chunk]:
-        """The rows of an input, in bounded memory."""
+    def read(
+        self, local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = ..., type_of: TypeOf = ...
+    ) -> Iterator[Chunk]:
+        """The rows of an input, in bounded memory.
+
+        Args:
+            as_text: columns whose numbers and booleans are wanted as they are written.
+            type_of: called from several threads.
+        """
 
 
 def reader_for(format: str) -> Reader:

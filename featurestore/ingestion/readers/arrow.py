@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.readers.chunks import Chunk
+from featurestore.ingestion.readers.chunks import Chunk, TypeOf, no_type
 from featurestore.ingestion.readers.tables import chunks_of
 
 if TYPE_CHECKING:
@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     from featurestore.ingestion.options import ReadOptions
 
 
-def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = frozenset()) -> Iterator[Chunk]:  # noqa: ARG001
+def read(
+    local: LocalInput,
+    options: ReadOptions,
+    *,
+    as_text: frozenset[str] = frozenset(),  # noqa: ARG001
+    type_of: TypeOf = no_type,  # noqa: ARG001
+) -> Iterator[Chunk]:
     """The rows of an Arrow file or stream."""
     with local.plain_path() as path:
         try:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from featurestore.errors import IngestionError
 from featurestore.ingestion.readers.chunks import Malformed, Place, as_text
 
-BLOCK_BYTES: Final = 16 << 20
+BLOCK_BYTES: Final = 4 << 20
 LONGEST_LINE: Final = 64 << 20
 _BOM: Final = b"\xef\xbb\xbf"
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 import polars as pl
+import pyarrow as pa
 
+TypeOf: TypeAlias = Callable[[str], pa.DataType | None]
+"""The type that a column is thought to have by now. A reader may hand it out in that type where no value changes."""
 UNDECODABLE: Final = "bytes that are no UTF-8"
 
 
@@ -47,6 +50,11 @@ class Chunk:
     mixed: Mapping[str, int] = field(default_factory=dict)
     header: str | None = None
     position: int = 0
+
+
+def no_type(column: str) -> None:  # noqa: ARG001
+    """Nothing is thought of any column."""
+    return
 
 
 def as_text(raw: bytes) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from featurestore.ingestion.readers.blocks import Block
-from featurestore.ingestion.readers.chunks import Chunk
+from featurestore.ingestion.readers.chunks import Chunk, TypeOf, no_type
 from featurestore.ingestion.readers.logs import match_block, read_log
 
 if TYPE_CHECKING:
@@ -29,7 +29,13 @@ PATTERN: Final = (
 )
 
 
-def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = frozenset()) -> Iterator[Chunk]:  # noqa: ARG001
+def read(
+    local: LocalInput,
+    options: ReadOptions,
+    *,
+    as_text: frozenset[str] = frozenset(),  # noqa: ARG001
+    type_of: TypeOf = no_type,  # noqa: ARG001
+) -> Iterator[Chunk]:
     """The rows of an access log."""
     return read_log(local, _options(options), PATTERN)
 

@@ -24,22 +24,30 @@ class Records:
 
 
 class Cutter:
-    """Cuts a stream where records end; remembers whether the part before the last cut is plain, see :func:`is_plain`."""
+    """Cuts a stream where records end; remembers whether the part before the last cut is plain, see :func:`is_plain`, and
+    whether each of its lines is a record.
+    """
 
     def __init__(self, delimiter: bytes) -> None:
         self._delimiter = delimiter
         self.plain = False
+        self.single_lines = False
 
     def end_of_last(self, data: bytes) -> int:
         """Where the last whole record ends; 0 if none does."""
         newline = data.rfind(b"\n")
         if newline < 0 or data.find(b'"') < 0:
-            self.plain = not has_lone_return(data)
+            self.plain = self.single_lines = not has_lone_return(data)
             return newline + 1
+        self.single_lines = False
         ends = _well_formed_ends(data, self._delimiter)
         if ends is not None:
             self.plain = not has_lone_return(data)
-            return int(ends[-1]) if len(ends) else 0
+            end = int(ends[-1]) if len(ends) else 0
+            # Those behind the last end too: what is left there may be the end of the file.
+            lines = np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
+            self.single_lines = self.plain and int(lines) == len(ends)
+            return end
         self.plain = False
         return _lex(data, self._delimiter, final=False)[1]
 

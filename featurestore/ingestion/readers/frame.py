@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.readers.chunks import Chunk
+from featurestore.ingestion.readers.chunks import Chunk, TypeOf, no_type
 from featurestore.ingestion.readers.tables import chunks_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
     from featurestore.ingestion.options import ReadOptions
 
 
-def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = frozenset()) -> Iterator[Chunk]:  # noqa: ARG001
+def read(
+    local: LocalInput,
+    options: ReadOptions,
+    *,
+    as_text: frozenset[str] = frozenset(),  # noqa: ARG001
+    type_of: TypeOf = no_type,  # noqa: ARG001
+) -> Iterator[Chunk]:
     """The rows of a frame."""
     table = local.table
     if table is None:

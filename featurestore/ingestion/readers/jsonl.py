@@ -18,19 +18,16 @@ import pyarrow as pa
 import pyarrow.json as pa_json
 
 from featurestore.errors import IngestionError
+from featurestore.ingestion.readers.ahead import map_ahead
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
-from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place
+from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, TypeOf, no_type
+from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
 from featurestore.ingestion.text_types import parse_floats
 from featurestore.registry.types import plain_arrow
 
 if TYPE_CHECKING:
     from featurestore.ingestion.inputs import LocalInput
     from featurestore.ingestion.options import ReadOptions
-
-# A number of so many characters may have more digits than a double or 64 bits keep.
-_LONG_NUMBER: Final = re.compile(rb"[:\[,]\s*(-?[0-9][0-9.eE+-]{15,})")
-_NEGATIVE_ZERO: Final = re.compile(rb"[:\[,]\s*-0\s*[,}\]]")
-
 
 _SCALARS: Final = frozenset({"a text", "a number", "a boolean"})
 
@@ -41,7 +38,13 @@ class Number(str):
     __slots__ = ()
 
 
-def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = frozenset()) -> Iterator[Chunk]:
+def read(
+    local: LocalInput,
+    options: ReadOptions,
+    *,
+    as_text: frozenset[str] = frozenset(),
+    type_of: TypeOf = no_type,  # noqa: ARG001
+) -> Iterator[Chunk]:
     """The rows of a file of JSON objects, one a line. Blank lines are skipped.
 
     Args:
@@ -49,8 +52,8 @@ def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = f
     """
     with local.open() as (stream, file):
         parser = _Parser(local.name, options, as_text)
-        for block in iter_blocks(decoded(stream, options.encoding), local.name):
-            yield parser.parse(block, file.tell())
+        blocks = ((block, file.tell()) for block in iter_blocks(decoded(stream, options.encoding), local.name))
+        yield from map_ahead(lambda work: parser.parse(*work), blocks)
 
 
 def read_lines(header: str, lines: Sequence[str], options: ReadOptions, as_text: frozenset[str] = frozenset()) -> Chunk:  # noqa: ARG001
@@ -99,14 +102,18 @@ class _Parser:
 
     def _table(self, data: bytes, rows: int) -> pa.Table | None:
         """What Arrow reads; None where it refuses, or would change a value."""
-        if not data.strip() or _loses_digits(data):
+        if not data.strip() or has_negative_zero(data):
+            return None
+        numbers = long_numbers(data)
+        if _loses_digits(numbers):
             return None
         for _ in range(2):
             explicit = pa.schema(list(self._texts.items())) if self._texts else None
             try:
                 table = pa_json.read_json(
                     pa.BufferReader(data),
-                    read_options=pa_json.ReadOptions(block_size=max(len(data) // 2 + 1, 1 << 20)),
+                    # Blocks have threads of their own.
+                    read_options=pa_json.ReadOptions(use_threads=False, block_size=max(len(data) // 2 + 1, 1 << 20)),
                     parse_options=pa_json.ParseOptions(explicit_schema=explicit),
                 )
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeDecodeError):
@@ -122,7 +129,7 @@ class _Parser:
         table = table.drop_columns([n for n in empty if f'"{n}"'.encode() not in data])
         if table.num_rows != rows or any(_has_empty_struct(f.type) for f in table.schema):
             return None
-        return None if _mixes_long_ints(table, data) else table
+        return None if _mixes_long_ints(table, numbers) else table
 
     def _frame(
         self, objects: list[dict[str, Any]], lines: Lines, rows: np.ndarray
@@ -163,10 +170,7 @@ def _is_regular(lines: Lines) -> bool:
     return bool((lines.bytes[lines.starts] == 123).all() and (lines.bytes[lines.ends - 1] == 125).all())
 
 
-def _loses_digits(data: bytes) -> bool:
-    if _NEGATIVE_ZERO.search(data):
-        return True
-    found = _LONG_NUMBER.findall(data)
+def _loses_digits(found: Sequence[bytes]) -> bool:
     if not found:
         return False
     numbers = pl.Series([number.decode() for number in found]).unique()
@@ -175,11 +179,11 @@ def _loses_digits(data: bytes) -> bool:
     return beyond or parse_floats(numbers.filter(~whole)).null_count() > 0
 
 
-def _mixes_long_ints(table: pa.Table, data: bytes) -> bool:
+def _mixes_long_ints(table: pa.Table, found: Sequence[bytes]) -> bool:
     """Whether an integer that a double does not hold stands in a column that also has fractions."""
-    if not any(_has_double(f.type) for f in table.schema):
+    if not found or not any(_has_double(f.type) for f in table.schema):
         return False
-    return any(b"." not in n and b"e" not in n.lower() and abs(int(n)) > 1 << 53 for n in _LONG_NUMBER.findall(data))
+    return any(b"." not in n and b"e" not in n.lower() and abs(int(n)) > 1 << 53 for n in found)
 
 
 def _has_double(given: pa.DataType) -> bool:

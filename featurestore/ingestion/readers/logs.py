@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from featurestore.errors import DefinitionError
+from featurestore.ingestion.readers.ahead import map_ahead
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Place
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 def read_log(local: LocalInput, options: ReadOptions, pattern: str) -> Iterator[Chunk]:
     """The rows of a log. A group that takes no part in a match, or matches nothing, is null. Blank lines are skipped."""
     with local.open() as (stream, file):
-        for block in iter_blocks(decoded(stream, options.encoding), local.name):
-            yield match_block(block, options, pattern, file.tell())
+        blocks = ((block, file.tell()) for block in iter_blocks(decoded(stream, options.encoding), local.name))
+        yield from map_ahead(lambda work: match_block(work[0], options, pattern, work[1]), blocks)
 
 
 def match_block(block: Block, options: ReadOptions, pattern: str, position: int = 0) -> Chunk:

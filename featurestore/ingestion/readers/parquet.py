@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.readers.chunks import Chunk
+from featurestore.ingestion.readers.chunks import Chunk, TypeOf, no_type
 from featurestore.ingestion.readers.tables import ROWS, chunks_of
 
 if TYPE_CHECKING:
@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from featurestore.ingestion.options import ReadOptions
 
 
-def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = frozenset()) -> Iterator[Chunk]:  # noqa: ARG001
+def read(
+    local: LocalInput,
+    options: ReadOptions,
+    *,
+    as_text: frozenset[str] = frozenset(),  # noqa: ARG001
+    type_of: TypeOf = no_type,  # noqa: ARG001
+) -> Iterator[Chunk]:
     """The rows of a Parquet file."""
     with local.plain_path() as path:
         try:

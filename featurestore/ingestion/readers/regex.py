@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from featurestore.errors import DefinitionError
 from featurestore.ingestion.readers.blocks import Block
-from featurestore.ingestion.readers.chunks import Chunk
+from featurestore.ingestion.readers.chunks import Chunk, TypeOf, no_type
 from featurestore.ingestion.readers.logs import match_block, read_log
 
 if TYPE_CHECKING:
@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from featurestore.ingestion.options import ReadOptions
 
 
-def read(local: LocalInput, options: ReadOptions, *, as_text: frozenset[str] = frozenset()) -> Iterator[Chunk]:  # noqa: ARG001
+def read(
+    local: LocalInput,
+    options: ReadOptions,
+    *,
+    as_text: frozenset[str] = frozenset(),  # noqa: ARG001
+    type_of: TypeOf = no_type,  # noqa: ARG001
+) -> Iterator[Chunk]:
     """The rows of a log."""
     return read_log(local, options, _pattern(options))
 

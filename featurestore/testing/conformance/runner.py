@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from featurestore.errors import ConfigError, did_you_mean
+from featurestore.registry.functions import FUNCTIONS
 from featurestore.registry.types import Vector
 from featurestore.testing.conformance.cases import Case, Group, load_groups
 from featurestore.testing.oracle import Definition, aggregate
-from featurestore.transforms.windows.functions import FUNCTIONS
 
 Engine: TypeAlias = Callable[[Group, Case], Sequence[Any]]
 """Answers a case: one value for each of its labels."""

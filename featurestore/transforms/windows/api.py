@@ -11,12 +11,12 @@ import polars as pl
 from polars.exceptions import PolarsError
 
 from featurestore.errors import TransformError
+from featurestore.registry.functions import taken
 from featurestore.registry.types import Decimal, List, Vector
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.windows import columns
 from featurestore.transforms.windows.collect import Collector
 from featurestore.transforms.windows.columns import HostArray, Operand, polars_type, to_host
-from featurestore.transforms.windows.functions import taken
 from featurestore.transforms.windows.in_threads import in_threads
 from featurestore.transforms.windows.kernels import KERNELS, Answer
 from featurestore.transforms.windows.layout import Bucket, Layout, Ranges, buckets

@@ -15,11 +15,11 @@ from polars.exceptions import PolarsError
 
 from featurestore.errors import DataTypeError, DefinitionError, did_you_mean
 from featurestore.registry.aggregations import Aggregation, Window
+from featurestore.registry.feature_names import feature_name
+from featurestore.registry.functions import FUNCTIONS, Function, accepted, output_type, taken
 from featurestore.registry.records import Expression, Field
 from featurestore.registry.types import DataType, from_arrow, to_arrow
 from featurestore.time import format_duration, parse_duration
-from featurestore.transforms.windows.functions import FUNCTIONS, Function, accepted, output_type, taken
-from featurestore.transforms.windows.names import feature_name
 
 if TYPE_CHECKING:
     from featurestore.registry.definitions import FeatureView

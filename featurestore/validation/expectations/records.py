@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import combinations
+from typing import Literal, TypeAlias
 
 import polars as pl
 
@@ -21,6 +22,8 @@ from featurestore.validation.parameters import (
     text,
 )
 
+_Passes: TypeAlias = Callable[[Arguments, Columns], pl.Expr]
+_Wanted: TypeAlias = Callable[[Arguments], str]
 IGNORE_ROW = Parameter(
     "ignore_row_if", one_of("all_values_are_missing", "any_value_is_missing", "never"), default="all_values_are_missing"
 )
@@ -41,32 +44,23 @@ def asked_rows(ignore: str, names: Sequence[str], columns: Columns, domain: pl.E
     return within(domain, present[0] | pl.lit(value=True))
 
 
-def _pair_type(
-    name: str, passes: Callable[[Arguments, Columns], pl.Expr], wanted: Callable[[Arguments], str], *parameters: Parameter
-) -> NativeType:
-    def bind(arguments: Arguments, columns: Columns) -> Check:
-        names = (arguments["column_A"], arguments["column_B"])
-        domain = domain_of(arguments, columns)
-        answer = passes(arguments, columns)
-        return RowCheck(
-            columns=names,
-            domain=domain,
-            considered=asked_rows(arguments["ignore_row_if"], names, columns, domain),
-            passes=lambda _: answer,
-            wanted=wanted(arguments),
-            mostly=arguments["mostly"],
-            shape="pair",
-        )
-
+def _pair_type(name: str, passes: _Passes, wanted: _Wanted, *parameters: Parameter) -> NativeType:
+    bind = _binding(lambda arguments: (arguments["column_A"], arguments["column_B"]), passes, wanted, "pair")
     pair = (Parameter("column_A", text, required=True), Parameter("column_B", text, required=True))
     return NativeType(name, (*pair, *parameters, _IGNORE_PAIR, MOSTLY, ROW_CONDITION), bind, row_level=True)
 
 
-def _record_type(
-    name: str, passes: Callable[[Arguments, Columns], pl.Expr], wanted: Callable[[Arguments], str], *parameters: Parameter
-) -> NativeType:
+def _record_type(name: str, passes: _Passes, wanted: _Wanted, *parameters: Parameter) -> NativeType:
+    bind = _binding(lambda arguments: tuple(arguments["column_list"]), passes, wanted, "record")
+    listed = Parameter("column_list", several_texts, required=True)
+    return NativeType(name, (listed, *parameters, IGNORE_ROW, MOSTLY, ROW_CONDITION), bind, row_level=True)
+
+
+def _binding(
+    names_of: Callable[[Arguments], tuple[str, ...]], passes: _Passes, wanted: _Wanted, shape: Literal["pair", "record"]
+) -> Callable[[Arguments, Columns], Check]:
     def bind(arguments: Arguments, columns: Columns) -> Check:
-        names = tuple(arguments["column_list"])
+        names = names_of(arguments)
         domain = domain_of(arguments, columns)
         answer = passes(arguments, columns)
         return RowCheck(
@@ -76,11 +70,10 @@ def _record_type(
             passes=lambda _: answer,
             wanted=wanted(arguments),
             mostly=arguments["mostly"],
-            shape="record",
+            shape=shape,
         )
 
-    listed = Parameter("column_list", several_texts, required=True)
-    return NativeType(name, (listed, *parameters, IGNORE_ROW, MOSTLY, ROW_CONDITION), bind, row_level=True)
+    return bind
 
 
 def _greater(arguments: Arguments, columns: Columns) -> pl.Expr:

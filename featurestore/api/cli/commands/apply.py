@@ -19,7 +19,7 @@ def command(session: Session, message: str, author: str | None) -> None:
     """
     store = session.store
     plan = store.plan()
-    revision = store.apply(author=author, message=message)
+    revision = store.apply(author=author, message=message, plan=plan)
     document = {"revision": revision.number, "changes": plan.to_dict(), "applied": bool(plan.changes)}
 
     def show() -> None:

@@ -69,8 +69,8 @@ def list_datasets(session: Session) -> None:
 @pass_session
 def show(session: Session, name: str, version: int | None) -> None:
     """Show the manifest of NAME, of its newest or another VERSION."""
-    found = _document(session.store.dataset(name, version))
-    session.output.answer(found, lambda: session.output.line(json.dumps(found["manifest"], indent=2)))
+    dataset = session.store.dataset(name, version)
+    session.output.answer(_document(dataset), lambda: _show(session, dataset))
 
 
 @command.command("verify")
@@ -110,6 +110,24 @@ def diff(session: Session, name: str, old: int, new: int) -> None:
 
 def _document(dataset: TrainingSet) -> dict[str, Any]:
     return {"name": dataset.name, "version": dataset.version, "manifest": json.loads(dataset.manifest.to_json())}
+
+
+def _show(session: Session, dataset: TrainingSet) -> None:
+    manifest = dataset.manifest
+    session.output.heading(f"{dataset.name} version {dataset.version}")
+    session.output.line(f"created {manifest.created_at} by {manifest.author}, revision {manifest.revision}")
+    session.output.line(f"features: {', '.join(manifest.features)}")
+    session.output.line(f"rows: {_counts(dataset)}; of no part: {manifest.unassigned:,}")
+    session.output.line(f"content: {manifest.content_hash}")
+    session.output.line(f"engine: {manifest.engine['name']} ({manifest.engine['reason']})")
+    columns = [(f.name, f.type, manifest.null_counts.get(f.name)) for f in manifest.arrow_schema()]
+    session.output.line()
+    session.output.table(("column", "type", "nulls"), columns)
+    session.output.line()
+    versions = [*manifest.definition_versions.items(), *((f"lake {k}", v) for k, v in manifest.lake_versions.items())]
+    session.output.table(("made from", "version"), [(name, str(version)[:12]) for name, version in versions])
+    session.output.line()
+    session.output.table(("shard", "part", "rows", "bytes"), [(s.key, s.part, s.rows, s.bytes) for s in manifest.shards])
 
 
 def _counts(dataset: TrainingSet) -> str:

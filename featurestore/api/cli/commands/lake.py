@@ -85,7 +85,7 @@ def compact(session: Session, table: str, kind: str) -> None:
     after = len(opened.files())
     session.output.answer(
         {"table": table, "files_before": before, "files_after": after, "version": opened.version()},
-        lambda: session.output.line(f"{kind}/{table}: {before:,} files are now {after:,}"),
+        lambda: session.output.line(f"{kind}/{table}: from {before:,} to {after:,} files"),
     )
 
 
@@ -97,7 +97,7 @@ def vacuum(session: Session, table: str, kind: str, retention_hours: int) -> Non
     """Delete files of TABLE that only versions older than the retention refer to; those can no longer be read."""
     removed = _open(session, kind, table).vacuum(retention_hours)
     session.output.answer(
-        {"table": table, "removed": removed}, lambda: session.output.line(f"{kind}/{table}: {len(removed):,} files removed")
+        {"table": table, "removed": removed}, lambda: session.output.line(f"{kind}/{table}: files removed: {len(removed):,}")
     )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import textwrap
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from featurestore.api.cli.session import Session, global_options, pass_session
+
+if TYPE_CHECKING:
+    from featurestore.registry.definitions import Definition
 
 
 @click.group("registry")
@@ -46,12 +50,12 @@ def show(session: Session, name: str, revision: int | None) -> None:
     from featurestore.errors import NotFoundError
 
     definitions = list(session.store.catalog.definitions(revision))
-    found = [describe(item) for item in definitions if item.name == name]
+    found = [item for item in definitions if item.name == name]
     if not found:
         raise NotFoundError("definition", name, [item.name for item in definitions])
     session.output.answer(
-        {"definitions": found},
-        lambda: session.output.line("\n".join(json.dumps(item, indent=2, default=str) for item in found)),
+        {"definitions": [describe(item) for item in found]},
+        lambda: session.output.line("\n".join(map(_definition_text, found))),
     )
 
 
@@ -90,7 +94,10 @@ def lineage(session: Session, node: str | None, downstream: bool) -> None:
     """Show what NODE depends on, from source columns to services; without NODE the whole graph."""
     graph = session.store.lineage()
     if node is None:
-        session.output.answer(graph.to_dict(), lambda: session.output.line(json.dumps(graph.to_dict(), indent=2, default=str)))
+        rows = [(name, ", ".join(sorted(came_from))) for name, came_from in sorted(graph.edges.items()) if came_from]
+        session.output.answer(
+            graph.to_dict(), lambda: session.output.table(("node", "comes from"), rows, empty="nothing is applied")
+        )
         return
     found = sorted(map(str, graph.downstream(node) if downstream else graph.upstream(node)))
     direction = "downstream" if downstream else "upstream"
@@ -119,6 +126,19 @@ def runs(session: Session, kind: str | None, target: str | None, limit: int) -> 
             ("started (UTC)", "kind", "target", "status", "seconds", "counts", "error"), rows, empty="no runs"
         ),
     )
+
+
+def _definition_text(definition: Definition) -> str:
+    """A definition as `featurestore plan` shows a new one."""
+    from featurestore.registry.definitions import KINDS
+    from featurestore.registry.describing import describe
+    from featurestore.registry.serialization import version_of
+
+    where = f"  ({definition.location})" if definition.location else ""
+    lines = [f"{KINDS[type(definition)]} {definition.name}{where}", f"    version: {version_of(definition)}"]
+    for name, text in describe(definition).items():
+        lines += [f"    {name}: {text}"] if "\n" not in text else [f"    {name}:", textwrap.indent(text, "      ")]
+    return "\n".join(lines)
 
 
 def _counts(counts: Mapping[str, int]) -> str:

@@ -1,0 +1,1 @@
+"""Our stores behind Feast's interfaces. What is here imports Feast; nothing else imports it unasked."""

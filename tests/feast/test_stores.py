@@ -1,0 +1,283 @@
+"""Feast on our stores: where its own go wrong, ours answer right. A test names a known defect, or a rule of the interface."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.feast.feast_repo import PushSource as FeastPush
+from tests.feast.feast_repo import ValueType, ago, driver, feast, ft, make_store, source, statuses, view
+from tests.servers.valkey import ValkeyServer, valkey_server
+
+pytestmark = [pytest.mark.feast, pytest.mark.filterwarnings("default")]
+
+BIG = 2**53 + 1
+STATS = pl.DataFrame(
+    {
+        "driver_id": [1, 1, 2, 3],
+        "trips": [1, BIG, None, 7],
+        "rate_y": [0.5, 0.75, 0.25, 0.1],
+        "tags": [["a", None], ["b"], None, []],
+        "seen": [ago(hours=1)] * 4,
+        "event_timestamp": [ago(hours=3), ago(hours=1), ago(hours=2), ago(hours=100)],
+        "created": [ago(hours=3), ago(hours=1), ago(hours=2), ago(hours=100)],
+    }
+)
+FIELDS = {"trips": ft.Int64, "rate_y": ft.Float64, "tags": ft.Array(ft.String), "seen": ft.UnixTimestamp}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with valkey_server(tmp_path_factory.mktemp("valkey")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def store(server: ValkeyServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    folder = tmp_path_factory.mktemp("repo")
+    made = make_store(folder, server.url)
+    who = driver()
+    rows = source(folder / "stats.parquet", STATS)
+    push = FeastPush(name="stats_push", batch_source=rows)
+    stats = view("stats", [who], push, FIELDS, ttl=timedelta(days=1))
+    made.apply([who, rows, push, stats, feast.FeatureService(name="model", features=[stats[["rate_y", "trips"]]])])
+    made.materialize(ago(hours=200), ago(hours=0))
+    yield made
+    made.teardown()
+
+
+LABELS = pl.DataFrame(
+    {
+        "driver_id": [1, 2, 1, 9, 1],
+        "event_timestamp": [ago(hours=2), ago(hours=0), ago(hours=0), ago(hours=0), ago(hours=2)],
+        "label": [1, 0, 1, 0, 1],
+    }
+)
+
+
+def test_every_label_row_comes_back_once_in_order_duplicates_included(store: Any) -> None:
+    found = pl.from_pandas(store.get_historical_features(LABELS.to_pandas(), ["stats:rate_y"]).to_df())
+    assert found["label"].to_list() == LABELS["label"].to_list()
+    assert found["driver_id"].to_list() == LABELS["driver_id"].to_list()
+    assert found["rate_y"].to_list() == [0.5, 0.25, 0.75, None, 0.5]
+
+
+def test_integers_beyond_a_float_are_exact_beside_nulls(store: Any) -> None:
+    job = store.get_historical_features(LABELS.to_pandas(), ["stats:trips"])
+    assert job.to_arrow()["trips"].to_pylist() == [1, None, BIG, None, 1]
+    frame = job.to_df()
+    assert str(frame["trips"].dtype) == "Int64"
+    assert int(frame["trips"][2]) == BIG
+    online = store.get_online_features(["stats:trips"], [{"driver_id": i} for i in (1, 2)])
+    assert online.to_dict()["trips"] == [BIG, None]
+
+
+def test_a_range_without_labels_gives_the_rows_of_the_range(store: Any) -> None:
+    found = store.get_historical_features(None, ["stats:trips"], start_date=ago(hours=10), end_date=ago(hours=0)).to_arrow()
+    assert found["driver_id"].to_pylist() == [1, 1, 2]
+    assert found["trips"].to_pylist() == [1, BIG, None]
+
+
+def test_labels_by_query_are_labels(store: Any) -> None:
+    query = f"select 1 as driver_id, timestamptz '{ago(hours=2).isoformat()}' as event_timestamp"
+    assert store.get_historical_features(query, ["stats:trips"]).to_arrow()["trips"].to_pylist() == [1]
+
+
+def test_a_missing_join_key_is_named(store: Any) -> None:
+    with pytest.raises(Exception, match="driver_id"):
+        store.get_historical_features(LABELS.drop("driver_id").to_pandas(), ["stats:trips"])
+
+
+def test_statuses_are_true_and_what_expired_is_not_served(store: Any) -> None:
+    answer = store.get_online_features(["stats:trips", "stats:rate_y"], [{"driver_id": i} for i in (1, 2, 3, 4)])
+    assert answer.to_dict()["rate_y"] == [0.75, 0.25, None, None]
+    assert statuses(answer)["rate_y"] == ["PRESENT", "PRESENT", "OUTSIDE_MAX_AGE", "NOT_FOUND"]
+    assert statuses(answer)["trips"] == ["PRESENT", "NULL_VALUE", "OUTSIDE_MAX_AGE", "NOT_FOUND"]
+
+
+def test_columns_come_in_the_order_asked_for(store: Any) -> None:
+    refs = ["stats:trips", "stats:seen", "stats:tags", "stats:rate_y"]
+    assert list(store.get_online_features(refs, [{"driver_id": 1}]).to_dict()) == [
+        "driver_id",
+        "trips",
+        "seen",
+        "tags",
+        "rate_y",
+    ]
+    service = store.get_feature_service("model")
+    assert list(store.get_online_features(service, [{"driver_id": 1}]).to_dict()) == ["driver_id", "rate_y", "trips"]
+
+
+def test_entities_may_repeat(store: Any) -> None:
+    answer = store.get_online_features(["stats:trips"], [{"driver_id": i} for i in (1, 2, 1)])
+    assert answer.to_dict() == {"driver_id": [1, 2, 1], "trips": [BIG, None, BIG]}
+
+
+def test_instants_keep_their_fractions(store: Any) -> None:
+    answer = store.get_online_features(["stats:seen"], [{"driver_id": 1}])
+    assert answer.to_dict()["seen"] == [ago(hours=1)]
+    assert answer.proto.results[1].event_timestamps[0].ToDatetime(UTC) == ago(hours=1)
+
+
+def test_nulls_in_lists_stay(store: Any) -> None:
+    found = store.get_historical_features(LABELS[:1].to_pandas(), ["stats:tags"]).to_arrow()
+    assert found["tags"].to_pylist() == [["a", None]]
+
+
+def test_asynchronous_answers_are_the_same(store: Any) -> None:
+    refs, rows = ["stats:trips", "stats:tags", "stats:rate_y"], [{"driver_id": i} for i in (1, 2, 3, 4)]
+
+    async def ask() -> Any:
+        answers = await asyncio.gather(*(store.get_online_features_async(refs, rows) for _ in range(5)))
+        await store._get_provider().online_store.close()
+        return answers
+
+    expected = store.get_online_features(refs, rows)
+    for answer in asyncio.run(ask()):
+        assert answer.to_dict() == expected.to_dict()
+        assert statuses(answer) == statuses(expected)
+
+
+def test_views_are_served_while_they_are_materialized(store: Any) -> None:
+    from feast.feature_view import FeatureViewState
+
+    stats = store.get_feature_view("stats")
+    before = stats.state
+    stats.state = FeatureViewState.MATERIALIZING
+    store.registry.apply_feature_view(stats, store.project)
+    try:
+        assert store.get_online_features(["stats:trips"], [{"driver_id": 1}]).to_dict()["trips"] == [BIG]
+    finally:
+        stats.state = before
+        store.registry.apply_feature_view(stats, store.project)
+
+
+# -- writing -------------------------------------------------------------------------------------------------------------
+
+
+def pushed(trips: int, when: datetime) -> Any:
+    rows = {"driver_id": [50], "trips": [trips], "rate_y": [1.0], "tags": [["x"]], "seen": [when]}
+    return pl.DataFrame({**rows, "event_timestamp": [when], "created": [when]}).to_pandas()
+
+
+def test_an_older_row_never_overwrites_a_newer_one(store: Any) -> None:
+    for trips, when in ((1, ago(hours=2)), (3, ago(hours=0)), (2, ago(hours=1))):
+        store.push("stats_push", pushed(trips, when))
+        store.write_to_online_store("stats", pushed(trips, when))
+    assert store.get_online_features(["stats:trips"], [{"driver_id": 50}]).to_dict()["trips"] == [3]
+
+
+def test_materializing_in_pieces_and_out_of_order_ends_the_same(server: ValkeyServer, tmp_path: Path) -> None:
+    made = make_store(tmp_path, server.url, project="pieces")
+    who = driver()
+    stats = view("stats", [who], source(tmp_path / "stats.parquet", STATS), FIELDS)
+    made.apply([who, stats])
+    made.materialize(ago(hours=2), ago(hours=0))
+    made.materialize(ago(hours=200), ago(hours=2))
+    answer = made.get_online_features(["stats:trips"], [{"driver_id": i} for i in (1, 2, 3)])
+    assert answer.to_dict()["trips"] == [BIG, None, 7]
+
+
+def test_a_teardown_touches_its_own_project_only(server: ValkeyServer, tmp_path: Path) -> None:
+    stores = {name: make_store(tmp_path / name, server.url, project=name) for name in ("demo2", "mydemo2", "demo22")}
+    for name, made in stores.items():
+        who = driver()
+        made.apply([who, view("stats", [who], source(tmp_path / f"{name}.parquet", STATS), FIELDS)])
+        made.materialize(ago(hours=200), ago(hours=0))
+    stores["demo2"].teardown()
+    for name in ("mydemo2", "demo22"):
+        assert stores[name].get_online_features(["stats:trips"], [{"driver_id": 1}]).to_dict()["trips"] == [BIG]
+
+
+def test_a_view_that_is_removed_takes_its_own_rows_only(server: ValkeyServer, tmp_path: Path) -> None:
+    made = make_store(tmp_path, server.url, project="removal")
+    who, rows = driver(), source(tmp_path / "stats.parquet", STATS)
+    gone, kept = view("stats", [who], rows, FIELDS), view("stats_2", [who], rows, FIELDS)
+    made.apply([who, gone, kept])
+    made.materialize(ago(hours=200), ago(hours=0))
+    made.apply([], objects_to_delete=[gone], partial=False)
+    assert made.get_online_features(["stats_2:trips"], [{"driver_id": 1}]).to_dict()["trips"] == [BIG]
+    online = made._get_provider().online_store
+    assert not list(online.store(made.config).scan(online.layout(made.config, gone).prefix))
+
+
+def test_rows_of_an_earlier_schema_are_read_for_what_they_are(server: ValkeyServer, tmp_path: Path) -> None:
+    made = make_store(tmp_path, server.url, project="schema")
+    who, rows = driver(), source(tmp_path / "stats.parquet", STATS)
+    made.apply([who, view("stats", [who], rows, {"trips": ft.Int64})])
+    made.materialize(ago(hours=200), ago(hours=0))
+    made.apply([who, view("stats", [who], rows, {"rate_y": ft.Float64, "trips": ft.Int64})])
+    fresh = make_store(tmp_path, server.url, project="schema")
+    answer = fresh.get_online_features(["stats:trips", "stats:rate_y"], [{"driver_id": 1}])
+    assert answer.to_dict() == {"driver_id": [1], "trips": [BIG], "rate_y": [None]}
+
+
+# -- keys ----------------------------------------------------------------------------------------------------------------
+
+
+def test_several_entities_aliases_and_views_without_entities(server: ValkeyServer, tmp_path: Path) -> None:
+    made = make_store(tmp_path, server.url, project="keys")
+    place = feast.Entity(name="place", join_keys=["place_id"], value_type=ValueType.STRING)
+    who = driver()
+    when = [ago(hours=1)] * 2
+    weather = view(
+        "weather",
+        [place],
+        source(tmp_path / "w.parquet", pl.DataFrame({"place_id": ["a|b", "c{"], "wind": [1.0, 2.0], "event_timestamp": when})),
+        {"wind": ft.Float64},
+    )
+    pair = view(
+        "pair",
+        [who, place],
+        source(
+            tmp_path / "p.parquet",
+            pl.DataFrame({"driver_id": [1, 2], "place_id": ["a|b", "c{"], "fare": [5, 6], "event_timestamp": when}),
+        ),
+        {"fare": ft.Int64},
+    )
+    world = view(
+        "world",
+        [],
+        source(tmp_path / "g.parquet", pl.DataFrame({"index": [1, 2], "event_timestamp": [ago(hours=2), ago(hours=1)]})),
+        {"index": ft.Int64},
+    )
+    trip = feast.FeatureService(
+        name="trip",
+        features=[
+            weather.with_name("start").with_join_key_map({"place_id": "start_id"}),
+            weather.with_name("stop").with_join_key_map({"place_id": "stop_id"}),
+        ],
+    )
+    made.apply([place, who, weather, pair, world, trip])
+    made.materialize(ago(hours=200), ago(hours=0))
+    rows = [{"start_id": "a|b", "stop_id": "c{"}, {"start_id": "zz", "stop_id": "a|b"}]
+    service = made.get_feature_service("trip")
+    online = made.get_online_features(service, rows, full_feature_names=True).to_dict()
+    assert (online["start__wind"], online["stop__wind"]) == ([1.0, None], [2.0, 1.0])
+    labels = pl.DataFrame({**pl.DataFrame(rows).to_dict(as_series=False), "event_timestamp": [ago(hours=0)] * 2}).to_pandas()
+    found = made.get_historical_features(labels, service, full_feature_names=True).to_arrow()
+    assert (found["start__wind"].to_pylist(), found["stop__wind"].to_pylist()) == ([1.0, None], [2.0, 1.0])
+    both = made.get_online_features(["pair:fare", "world:index"], [{"place_id": "c{", "driver_id": 2}]).to_dict()
+    assert (both["fare"], both["index"]) == ([6], [2])
+    joined = pl.DataFrame({"driver_id": [2], "place_id": ["c{"], "event_timestamp": [ago(hours=0)]}).to_pandas()
+    wide = made.get_historical_features(joined, ["pair:fare", "world:index"]).to_arrow()
+    assert (wide["fare"].to_pylist(), wide["index"].to_pylist()) == ([6], [2])
+    made.teardown()
+
+
+def test_a_hot_key_with_many_labels_is_answered_row_by_row(server: ValkeyServer, tmp_path: Path) -> None:
+    made = make_store(tmp_path, server.url, project="hot")
+    who, count = driver(), 20_000
+    rows = pl.DataFrame({"driver_id": [1] * count, "trips": range(count)}).with_columns(
+        event_timestamp=pl.lit(ago(hours=10)) + pl.duration(seconds=pl.col("trips"))
+    )
+    made.apply([who, view("stats", [who], source(tmp_path / "s.parquet", rows), {"trips": ft.Int64})])
+    labels = rows.select("driver_id", "event_timestamp", expected="trips").sample(fraction=1.0, shuffle=True, seed=7)
+    found = made.get_historical_features(labels.to_pandas(), ["stats:trips"]).to_arrow()
+    assert found["trips"].to_pylist() == labels["expected"].to_list()

@@ -1,0 +1,203 @@
+"""The fast paths of the readers, held to the slow rules that they stand in for."""
+
+from __future__ import annotations
+
+import io
+import re
+import threading
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from featurestore.ingestion.inputs import LocalInput
+from featurestore.ingestion.number_texts import quick_numbers
+from featurestore.ingestion.options import ReadOptions
+from featurestore.ingestion.readers import blocks
+from featurestore.ingestion.readers import csv as csv_reader
+from featurestore.ingestion.readers.ahead import map_ahead
+from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
+from featurestore.ingestion.text_types import parse_bools, parse_floats, parse_ints
+from featurestore.registry.definitions import EventSource
+
+SLOW = {
+    pa.int64(): parse_ints,
+    pa.int16(): lambda t: parse_ints(t, pl.Int16),
+    pa.float64(): parse_floats,
+    pa.bool_(): parse_bools,
+}
+ODD = [
+    "007",
+    "+1",
+    "-0",
+    "-01",
+    "1 ",
+    " 1",
+    "0x1F",
+    "1e400",
+    "1e-400",
+    "0.00",
+    "-0.0",
+    "nan",
+    "inf",
+    "1.",
+    ".5",
+    "-.5",
+    "1e5",
+    "",
+    "x",
+]
+ODD += [
+    "9223372036854775807",
+    "-9223372036854775808",
+    "9223372036854775808",
+    "32768",
+    "0.1234567890123456789",
+    "1",
+    "True",
+    "0",
+]
+NUMBER = st.one_of(
+    st.integers(-(2**63), 2**63 - 1).map(str),
+    st.integers(-300, 300).map(str),
+    st.floats(allow_nan=False, allow_infinity=False).map(repr),
+    st.decimals(-1000, 1000, places=2).map(str),
+    st.booleans().map(lambda value: str(value).lower()),
+    st.sampled_from(ODD),
+    st.text("0123456789+-.e ", max_size=6),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    texts=st.lists(st.one_of(st.none(), NUMBER), max_size=6),
+    target=st.sampled_from(sorted(SLOW, key=str)),
+    cut=st.tuples(st.integers(0, 2), st.integers(0, 2)),
+)
+@example(texts=["0", "5"], target=pa.float64(), cut=(0, 0))
+@example(texts=["-9223372036854775808"], target=pa.int64(), cut=(0, 0))
+@example(texts=["0", None, "-0.5", "05"], target=pa.float64(), cut=(0, 0))
+def test_what_quick_numbers_takes_the_rules_take_with_the_same_value(texts, target, cut):
+    column = pa.chunked_array([pa.array(texts, pa.string()).slice(cut[0]), pa.array(texts[: cut[1]], pa.string())])
+    found = quick_numbers(column, target)
+    expected = SLOW[target](pl.Series(column.to_pylist(), dtype=pl.String))
+    refused = any(text is not None and value is None for text, value in zip(column.to_pylist(), expected, strict=True))
+    if found is None:
+        return
+    assert not refused
+    assert found.type == target
+    assert pl.Series(found.to_pylist(), dtype=expected.dtype).equals(expected, null_equal=True)
+    if target == pa.float64():
+        signs = [str(value) for value in found.to_pylist()]
+        assert signs == [str(value) for value in expected.to_list()]
+
+
+def test_quick_numbers_takes_plain_columns():
+    plain = {
+        pa.int64(): (["0", "-1", None, "1000000000000"], [0, -1, None, 10**12]),
+        pa.float64(): (["0", "0.0", "-1.5", None, "12"], [0.0, 0.0, -1.5, None, 12.0]),
+        pa.bool_(): (["true", "false", None], [True, False, None]),
+    }
+    for target, (texts, values) in plain.items():
+        found = quick_numbers(pa.chunked_array([texts], pa.string()), target)
+        assert found is not None
+        assert found.to_pylist() == values
+    assert quick_numbers(pa.chunked_array([["a"]], pa.string()), pa.string()) is None
+
+
+JSON = st.text('0123456789-+.eE/:,[]{}" \n', max_size=60)
+
+
+@settings(max_examples=150, deadline=None)
+@given(text=JSON)
+@example(text=':0.12345678901234567,"a":12345678901234567890}')
+@example(text="[-0, 1]")
+def test_numbers_that_arrow_might_change_are_found_as_by_a_pattern(text):
+    data = text.encode()
+    assert set(re.findall(rb"[:\[,]\s*(-?[0-9][0-9.eE+-]{15,})", data)) <= set(long_numbers(data))
+    assert set(long_numbers(data)) <= set(re.findall(rb"-?[0-9][0-9.eE+-]{15,}", data))
+    assert has_negative_zero(data) == (re.search(rb"[:\[,]\s*-0\s*[,}\]]", data) is not None)
+
+
+def test_results_come_in_order_and_no_more_than_a_few_are_made_ahead():
+    started: list[int] = []
+    lock = threading.Lock()
+
+    def double(number: int) -> int:
+        with lock:
+            started.append(number)
+        return 2 * number
+
+    results = map_ahead(double, range(1000))
+    assert [next(results) for _ in range(3)] == [0, 2, 4]
+    with lock:
+        assert max(started) <= 3 + 5
+    assert list(results) == [2 * number for number in range(3, 1000)]
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2, 5])
+def test_an_error_comes_after_the_results_before_it(failing):
+    def fetch():
+        yield from range(failing)
+        raise OSError("the disk is gone")
+
+    fetched: list[int] = []
+    with pytest.raises(OSError, match="the disk is gone"):
+        fetched.extend(map_ahead(abs, fetch()))
+    assert fetched == list(range(failing))
+
+    made: list[int] = []
+    with pytest.raises(ZeroDivisionError):
+        made.extend(map_ahead(lambda number: 60 // (failing - number), range(10)))
+    assert made == [60 // (failing - number) for number in range(failing)]
+
+
+CELL = st.sampled_from(["1", "-20", "007", "2.5", "0.10", "true", "false", "", '"3"', '""', '"a\nb"', "x", "1e3"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.lists(st.tuples(CELL, CELL), min_size=1, max_size=20), size=st.integers(8, 64))
+def test_csv_in_expected_types_has_the_values_of_its_texts(tmp_path_factory, rows, size):
+    """Typed columns where all goes well, texts elsewhere; never another value."""
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    path.write_text("a,b\n" + "".join(f"{a},{b}\n" for a, b in rows))
+    types = {"a": pa.int64(), "b": pa.float64()}
+    old, blocks.BLOCK_BYTES = blocks.BLOCK_BYTES, size
+    try:
+        texts = list(csv_reader.read(LocalInput("a.csv", path), ReadOptions()))
+        typed = list(csv_reader.read(LocalInput("a.csv", path), ReadOptions(), type_of=types.get))
+    finally:
+        blocks.BLOCK_BYTES = old
+    for plain, quick in zip(texts, typed, strict=True):
+        for name, parse in (("a", parse_ints), ("b", parse_floats)):
+            if name in quick.literal:
+                assert quick.frame[name].equals(plain.frame[name], null_equal=True)
+            else:
+                assert quick.frame[name].equals(parse(plain.frame[name]), null_equal=True)
+                assert quick.frame[name].null_count() == plain.frame[name].null_count()
+
+
+def test_a_file_of_many_blocks_lands_as_one_of_few(place, monkeypatch):
+    """Types are known from the first block on; a later one that contradicts them is read as text again."""
+    text = io.StringIO()
+    text.write("at,n,x,ok,name\n")
+    for row in range(500):
+        at, ok = f"2024-01-01T00:{row // 60:02}:{row % 60:02}Z", "true" if row % 3 else "false"
+        text.write(f'{at},{row - 250},{row / 8},{ok},"n, {row}"\n')
+    plain = place.file("a.csv", text.getvalue())
+    odd = place.file("b.csv", text.getvalue() + "2024-01-02,007,1e5,false,last\n")
+    frames = {}
+    for size in (256, 1 << 20):
+        monkeypatch.setattr(blocks, "BLOCK_BYTES", size)
+        for path in (plain, odd):
+            name = f"s{size}{Path(path).stem}"
+            place.ingest(EventSource(name, event_time="at", invalid_event_time="quarantine"), path)
+            frames[size, Path(path).stem] = place.events(name).drop("__arrival_time", "__sequence", "__batch")
+    for stem in "ab":
+        assert frames[256, stem].equals(frames[1 << 20, stem])
+    assert frames[256, "a"].schema["n"] == pl.Int64
+    assert frames[256, "a"]["x"].to_list() == [row / 8 for row in range(500)]
+    assert frames[256, "b"].schema["n"] == pl.String

@@ -1,0 +1,50 @@
+"""The newest rows of files, their features read late: the same as sorting whole rows."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from featurestore.materialize import newest_in_files
+from featurestore.materialize.newest_in_files import ROW, with_features
+
+FEATURES = {"n": pl.Int64, "s": pl.String}
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    heights=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    data=st.data(),
+    most=st.integers(1, 5),
+    gap=st.integers(1, 4),
+    group=st.integers(1, 4),
+)
+def test_each_row_gets_its_own_features(heights: list[int], data: Any, most: int, gap: int, group: int) -> None:
+    total = sum(heights)
+    chosen = sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=1)))
+    features = pl.DataFrame({"n": range(total), "s": [f"v{i}" if i % 3 else None for i in range(total)]}, schema=FEATURES)
+    rows = pl.DataFrame({"key": [f"k{i}" for i in chosen], ROW: chosen}, schema={"key": pl.String, ROW: pl.UInt32})
+    with tempfile.TemporaryDirectory() as folder:
+        files, start = [], 0
+        for height in heights:
+            files.append(Path(folder, f"{start}.parquet"))
+            features.slice(start, height).write_parquet(files[-1], row_group_size=group)
+            start += height
+        with patch.object(newest_in_files, "_GAP", gap):
+            parts = list(with_features(rows, pl.scan_parquet(files).select("n", "s"), most))
+    found = pl.concat(parts).sort("n")
+    assert found.rows() == [(f"k{i}", i, f"v{i}" if i % 3 else None) for i in chosen]
+
+
+def test_the_last_rows_come_first() -> None:
+    """Most of the newest rows are there, and the store can begin with them."""
+    rows = pl.DataFrame({"key": [0, 1, 2, 3], ROW: [0, 5, 8, 9]}, schema_overrides={ROW: pl.UInt32})
+    parts = list(with_features(rows, pl.LazyFrame({"n": range(10)}), 2))
+    assert parts[0].rows() == [(2, 8), (3, 9)]
+    assert pl.concat(parts).sort("key").rows() == [(0, 0), (1, 5), (2, 8), (3, 9)]
