@@ -269,6 +269,7 @@ class FeatureStore:
         *,
         request: Mapping[str, Sequence[Any]] | Sequence[Mapping[str, Any]] | None = None,
         full_feature_names: bool = False,
+        at: datetime | str | None = None,
     ) -> OnlineResponse:
         """The newest features of each entity, in one round trip.
 
@@ -276,10 +277,11 @@ class FeatureStore:
             features: a service or its name, or views and references.
             entities: one mapping of join keys per entity, or columns.
             request: what request sources need, row for row with ``entities``.
+            at: an instant of the near past, in place of now; refused where the store no longer holds what it needs.
         """
         from featurestore.online import get_online_features
 
-        return get_online_features(self, features, entities, request=request, full_feature_names=full_feature_names)
+        return get_online_features(self, features, entities, request=request, full_feature_names=full_feature_names, at=at)
 
     def create_dataset(self, name: str, labels: Any, features: Features, **options: Any) -> TrainingSet:
         """Export a training set as a new immutable version; see :func:`featurestore.training.create_dataset`."""

@@ -138,7 +138,7 @@ def _leakage(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[
     aucs: dict[str, dict[str, float]] = {}
     for feature, known_too_late in (
         ("plane_last_flight:last_arr_delay", pl.col("landed_at")),
-        ("origin_departures:recent_dep_delay", pl.col("scheduled_departure") + pl.duration(hours=2)),
+        ("origin_departures:dep_delay_mean_1h", pl.col("scheduled_departure") + pl.duration(hours=2)),
     ):
         column = feature.partition(":")[2]
         then = store.get_historical_features(labels, [feature]).to_polars()[column]

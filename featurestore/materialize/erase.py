@@ -14,12 +14,14 @@ from featurestore.errors import RequestError
 from featurestore.materialize.feature_table import bring_up, has_table, quarantine_table
 from featurestore.materialize.online_rows import entity_keys
 from featurestore.materialize.touched import compute_keys, write_rows
+from featurestore.materialize.window_blocks import write_keys
 from featurestore.online.keys import EntityKeys
 from featurestore.online.request import entity_columns
 from featurestore.online.serving import read_serving
 from featurestore.registry.serialization import version_of
 from featurestore.transforms.casts import polars_type
 from featurestore.transforms.views import compute_view, without_quarantined
+from featurestore.transforms.windows.needs import window_events
 
 if TYPE_CHECKING:
     from featurestore.ingestion.lake_table import LakeTable
@@ -71,7 +73,7 @@ def _erase_source(project: Project, source: EventSource, wanted: pl.DataFrame, r
     names = wanted.columns
     if not events.exists() or not all(name in events.schema().names for name in names):
         return
-    views = [view for view in project.definitions.views.values() if view.source == source.name and not view.aggregations]
+    views = [view for view in project.definitions.views.values() if view.source == source.name]
     theirs = _matching(events.scan(), wanted)
     touched = {view.name: _keys_of(view, source, theirs, wanted) for view in views}
     removed[f"events/{source.name}"] += _delete(events, wanted)
@@ -108,6 +110,9 @@ def _erase_view(
         ]
         removed[f"online/{view.name}"] += project.online.delete(doomed)
         # What is left of these keys: entities of other kinds that shared events with the erased ones.
+        if view.aggregations:
+            write_keys(project, view, source, version, touched, empty=False)
+            return
         computed = without_quarantined(view, source, compute_keys(project, view, source, version, touched))
         write_rows(project, view, computed, computed.frame.collect(), version)
 
@@ -115,7 +120,8 @@ def _erase_view(
 def _keys_of(view: FeatureView, source: EventSource, events: pl.LazyFrame, wanted: pl.DataFrame) -> pl.DataFrame:
     """The keys of a view that these events are part of, and the erased entities themselves."""
     names = [key.name for key in view.join_keys]
-    keys = compute_view(view, source, events).frame.select(names).unique().drop_nulls().collect()
+    rows = window_events(view, source, events) if view.aggregations else compute_view(view, source, events).frame
+    keys = rows.select(names).unique().drop_nulls().collect()
     if set(names) == set(wanted.columns):
         keys = pl.concat([keys, wanted.select(names).cast(dict(keys.schema))]).unique()  # type: ignore[arg-type]
     return keys

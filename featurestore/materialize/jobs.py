@@ -20,7 +20,8 @@ from featurestore.materialize.feature_table import bring_up, has_table
 from featurestore.materialize.newest_in_files import write_newest
 from featurestore.materialize.online_rows import OnlineRows
 from featurestore.materialize.reports import MaterializeReport, ViewReport
-from featurestore.materialize.view_rows import ViewRows, check_online, rows_of
+from featurestore.materialize.view_rows import ViewRows, rows_of
+from featurestore.materialize.window_blocks import WindowJob
 from featurestore.online.keys import version_prefix
 from featurestore.online.serving import announce, forget, go_live
 from featurestore.online.store import delete_prefix
@@ -48,14 +49,16 @@ def materialize(
     """Bring the online store up to the lake.
 
     A row-wise view takes the rows that were added to its source since the last time, however late they are; a view whose
-    transform mixes rows is computed anew as a whole when its source changed. Rows whose event time is in the future of the
+    transform mixes rows is computed anew as a whole when its source changed; of a view of windows, the blocks of the keys
+    that have new events. Rows whose event time is in the future of the
     project's clock are left for the first materialization after that instant. Running it again, in pieces, at the same time
     or after a crash ends in the same state.
 
     Args:
-        views: which; None takes every view with ``online=True`` but those of windows, which are refused when they are named.
-            Of a view with ``online=False`` only the table in the lake is brought up to date.
-        start, end: only rows whose event time lies in ``[start, end)``; leaves the record of what was done as it is.
+        views: which; None takes every view with ``online=True``. Of a view with ``online=False`` only the table in the lake is
+            brought up to date.
+        start, end: only rows whose event time lies in ``[start, end)`` (of windows: only the keys that have such rows, each
+            as a whole); leaves the record of what was done as it is.
         full: everything anew, whatever was done before; rows that are in the store already are written again.
         progress: called with what is being done, rows done, and rows to do where that is known.
 
@@ -65,12 +68,10 @@ def materialize(
     """
     definitions = project.definitions
     chosen = (
-        [view for view in definitions.views.values() if view.online and not view.aggregations]
+        [view for view in definitions.views.values() if view.online]
         if views is None
         else [definitions.view(name) for name in views]
     )
-    for view in chosen:
-        check_online(view)
     bounds = _Bounds(_instant("start", start), _instant("end", end))
     return MaterializeReport(tuple(_materialize(project, view, bounds, full=full, progress=progress) for view in chosen))
 
@@ -108,7 +109,9 @@ def _materialize(project: Project, view: FeatureView, bounds: _Bounds, *, full: 
             run.update(validation=work.validation)
         row_wise = work.standing.row_wise if work else None
         source_version = work.standing.source_version if work else until
-        if view.online:
+        if view.aggregations:
+            read, count, keys, written = _windows(project, view, until, bounds, full=full, progress=progress)
+        elif view.online:
             rows = rows_of(project, view, source, source_version, row_wise=row_wise)
             job = _Job(project, rows, version, bounds, full=full, progress=progress)
             read, count, keys, written = job.run()
@@ -124,6 +127,17 @@ def _materialize(project: Project, view: FeatureView, bounds: _Bounds, *, full: 
     quarantined, validation = (work.quarantined, work.validation) if work else (0, None)
     seconds = time.monotonic() - started
     return ViewReport(view.name, version, read, count, keys, written, quarantined, source_version, validation, seconds)
+
+
+def _windows(
+    project: Project, view: FeatureView, until: int, bounds: _Bounds, *, full: bool, progress: Progress | None
+) -> tuple[Literal["nothing", "added", "all"], int, int, int]:
+    if not view.online:
+        return "nothing", 0, 0, 0
+    source = project.definitions.source(view.source)
+    job = WindowJob(project, view, source, until, bounds.start, bounds.end, full, progress or (lambda *_: None))
+    read, counts = job.run()
+    return read, counts.events, counts.keys, counts.written
 
 
 class _Job:

@@ -9,6 +9,7 @@ import polars as pl
 from featurestore.materialize.feature_table import refuse
 from featurestore.materialize.reports import PushReport
 from featurestore.materialize.touched import compute_keys, write_rows
+from featurestore.materialize.window_blocks import keys_of, write_keys
 from featurestore.time import BATCH, EVENT_TIME
 from featurestore.transforms.views import check_rows, compute_view
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 def push(project: Project, source: str, rows: Any, *, idempotency_key: str | None = None) -> PushReport:
     """Land rows in a source's table, and write what they change in its online views before returning.
 
-    A row-wise view is computed over the pushed rows alone. Of any other view the pushed keys are computed anew from the lake.
+    A row-wise view is computed over the pushed rows alone. Of any other view, one of windows too, the pushed keys are computed
+    anew from the lake.
     Repeating a push whose answer was lost is safe: the rows land once, and the online rows are written if they were not. Rows
     whose event time is in the future land, and come online with the first materialization after it.
 
@@ -34,12 +36,12 @@ def push(project: Project, source: str, rows: Any, *, idempotency_key: str | Non
         IngestionError: rows that cannot land.
         ValidationError: an expectation of policy ``reject`` failed: of the source, then nothing landed; of a view, then the
             rows landed, and that view's online rows stay as they were.
+        OnlineStoreError: a key has more events in reach of a view's windows than ``max_block_bytes`` holds; the rows landed.
     """
     from featurestore.ingestion.jobs import ingest
 
     definition = project.definitions.source(source)
-    reading = [view for view in project.definitions.views.values() if view.source == source and view.online]
-    views = [view for view in reading if not view.aggregations]
+    views = [view for view in project.definitions.views.values() if view.source == source and view.online]
     report = ingest(
         definition, rows, lake=project.lake, catalog=project.catalog, clock=project.clock, idempotency_key=idempotency_key
     )
@@ -66,6 +68,8 @@ def _landed(project: Project, source: EventSource, batch: BatchReport) -> pl.Laz
 
 
 def _bring_online(project: Project, view: FeatureView, source: EventSource, events: pl.LazyFrame, version: int) -> int:
+    if view.aggregations:
+        return write_keys(project, view, source, version, keys_of(project, view, source, events, version))
     computed = compute_view(view, source, events, engine=project.config.engine.name)
     if not computed.row_wise:
         keys = computed.frame.select(key.name for key in view.join_keys).unique().drop_nulls().collect()

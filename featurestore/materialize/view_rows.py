@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from featurestore.errors import OnlineStoreError
 from featurestore.registry.records import Field
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.views import compute_view, view_schema
@@ -54,19 +53,6 @@ class ViewRows:
             return compute_view(self.view, self.source, rows).frame
         keys = (key.name for key in self.view.join_keys)
         return rows.select(*keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *(f.name for f in self.fields))
-
-
-def check_online(view: FeatureView) -> None:
-    """Refuse what this module cannot bring online: here a view of windows would take another way.
-
-    Raises:
-        OnlineStoreError: the view has aggregations.
-    """
-    if view.aggregations:
-        raise OnlineStoreError(
-            f"feature view {view.name!r} has aggregations, which cannot be materialized",
-            hint="define it with online=False, and read it by get_historical_features",
-        )
 
 
 def rows_of(project: Project, view: FeatureView, source: EventSource, version: int, *, row_wise: bool | None) -> ViewRows:

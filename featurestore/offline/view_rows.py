@@ -16,11 +16,11 @@ from featurestore.offline.labels import INSTANT
 from featurestore.offline.lookups import STATUS, Answer, check_arrival_known, look_up
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms import engines
-from featurestore.transforms.casts import exact_expression
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import KEY_ID, match_keys, number_keys
 from featurestore.transforms.views import ComputedView, named
 from featurestore.transforms.windows.api import compute_windows
+from featurestore.transforms.windows.needs import window_events
 
 if TYPE_CHECKING:
     from featurestore.offline.inputs import Inputs
@@ -153,12 +153,4 @@ def _events(inputs: Inputs, lookup: ViewLookup, until: int | None, frame: pl.Laz
     if until is not None:
         latest = pl.lit(until).cast(pl.Datetime("us", "UTC"))
         frame = frame.filter(pl.col(source.event_time) <= latest)
-    schema = frame.collect_schema()
-    needed = {source.event_time}
-    for aggregation in view.aggregations:
-        needed |= {c for c in (aggregation.column, aggregation.order_by, aggregation.by) if c is not None}
-        needed |= set(aggregation.where.polars().meta.root_names()) if aggregation.where else set()
-    keys = [exact_expression(key.name, schema[key.name], key.type) for key in view.join_keys]
-    names = {key.name for key in view.join_keys}
-    others = [name for name in schema if name in needed - names]
-    return frame.select(*keys, pl.col(source.event_time).alias(EVENT_TIME), ARRIVAL_TIME, SEQUENCE, *others)
+    return window_events(view, source, frame)

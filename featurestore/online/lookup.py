@@ -5,19 +5,21 @@ from __future__ import annotations
 import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from featurestore.codec import ORDER_START
 from featurestore.codec.header import BIAS
 from featurestore.errors import NotFoundError, OnlineStoreError, RequestError, RetrievalError
 from featurestore.features import OnDemandCall, references_of
-from featurestore.online.keys import generation_key
+from featurestore.online.keys import as_instant, generation_key
 from featurestore.online.plan import OnlinePlan, RowGroup, ViewRead, make_plan
 from featurestore.online.request import entity_columns, request_columns
 from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, Column, OnlineResponse, Status
+from featurestore.online.window_blocks import UnknownRowError
 from featurestore.project import Project
 from featurestore.registry import types as t
-from featurestore.time import to_micros
+from featurestore.time import from_micros, to_micros
 
 if TYPE_CHECKING:
     from featurestore.registry.definitions import Definitions
@@ -45,7 +47,15 @@ class OnlineReader:
         self._timer = timer
         self._known: _Known | None = None
 
-    def read(self, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False) -> OnlineResponse:
+    def read(
+        self,
+        features: Any,
+        entities: Any,
+        *,
+        request: Any = None,
+        full_feature_names: bool = False,
+        at: datetime | str | None = None,
+    ) -> OnlineResponse:
         """See :func:`get_online_features`."""
         store = self._project.online
         known = self._current()
@@ -56,14 +66,20 @@ class OnlineReader:
             token, *rows = store.read(lookup.keys)
             if token == known.token:
                 try:
-                    return lookup.answer(rows, to_micros(self._project.clock.now()))
-                except _UnknownRowError:
+                    return lookup.answer(rows, *self._instants(at))
+                except UnknownRowError:
                     pass
             known = self._reload()
         raise _restless()
 
     async def aread(
-        self, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
+        self,
+        features: Any,
+        entities: Any,
+        *,
+        request: Any = None,
+        full_feature_names: bool = False,
+        at: datetime | str | None = None,
     ) -> OnlineResponse:
         """See :func:`aget_online_features`."""
         store = self._project.online
@@ -75,8 +91,8 @@ class OnlineReader:
             token, *rows = await store.aread(lookup.keys)
             if token == known.token:
                 try:
-                    return lookup.answer(rows, to_micros(self._project.clock.now()))
-                except _UnknownRowError:
+                    return lookup.answer(rows, *self._instants(at))
+                except UnknownRowError:
                     pass
             known = self._reload()
         raise _restless()
@@ -89,6 +105,11 @@ class OnlineReader:
         """
         plan = self._plan(self._current(), features, full_feature_names=False)
         return (*plan.key_fields, *plan.request_fields)
+
+    def _instants(self, at: datetime | str | None) -> tuple[int, int]:
+        """The instant that is asked about, and what the clock says."""
+        now = to_micros(self._project.clock.now())
+        return (now, now) if at is None else (_past("at", at, now), now)
 
     def key_fields(self, features: Any) -> tuple[Field, ...]:
         """The columns of :meth:`inputs` that are join keys."""
@@ -132,31 +153,47 @@ class ServedProject(Project, Protocol):
 
 
 def get_online_features(
-    project: ServedProject, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
+    project: ServedProject,
+    features: Any,
+    entities: Any,
+    *,
+    request: Any = None,
+    full_feature_names: bool = False,
+    at: datetime | str | None = None,
 ) -> OnlineResponse:
     """The newest features of each entity as of the project's clock, in one round trip (in a cluster: one a node).
 
     A row counts while its event time is not in the future, and within the view's ttl (both ends closed): else its values are
-    null with status ``EXPIRED``. Entities may repeat and come back in the order asked; a null key finds nothing.
+    null with status ``EXPIRED``. Windows end at that instant. Entities may
+    repeat and come back in the order asked; a null key finds nothing.
 
     Args:
         features: a service or its name, or views and references.
         entities: one mapping of join keys per entity, or columns.
         request: what request sources need, row for row with ``entities``.
         full_feature_names: ``view__feature`` in place of ``feature``.
+        at: an instant of the near past in place of now: what is known now of that instant. Refused where the store no longer
+            holds what the exact answer needs.
 
     Raises:
-        RequestError: an unknown feature, a missing join key or request column, a value of a wrong type.
+        RequestError: an unknown feature, a missing join key or request column, a value of a wrong type, ``at=`` in the future
+            or too long ago.
         OnlineStoreUnavailableError: the store does not answer.
     """
-    return project.online_reader.read(features, entities, request=request, full_feature_names=full_feature_names)
+    return project.online_reader.read(features, entities, request=request, full_feature_names=full_feature_names, at=at)
 
 
 def aget_online_features(
-    project: ServedProject, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
+    project: ServedProject,
+    features: Any,
+    entities: Any,
+    *,
+    request: Any = None,
+    full_feature_names: bool = False,
+    at: datetime | str | None = None,
 ) -> Awaitable[OnlineResponse]:
     """As :func:`get_online_features`; requests that run at the same time share one connection to the store."""
-    return project.online_reader.aread(features, entities, request=request, full_feature_names=full_feature_names)
+    return project.online_reader.aread(features, entities, request=request, full_feature_names=full_feature_names, at=at)
 
 
 class _Known:
@@ -169,10 +206,6 @@ class _Known:
         self.token = token
         self.checked_at = now
         self.plans: dict[Any, OnlinePlan] = {}
-
-
-class _UnknownRowError(Exception):
-    """A row of a schema that the plan does not know."""
 
 
 def _restless() -> OnlineStoreError:
@@ -211,20 +244,53 @@ class _Lookup:
                 # The key of a null entity is one that nothing is ever written to.
                 self.keys += [prefix + (entity or b"") + suffix for entity in encoded[how]]
 
-    def answer(self, rows: Sequence[bytes | None], now: int) -> OnlineResponse:
+    def answer(self, rows: Sequence[bytes | None], at_instant: int, now: int) -> OnlineResponse:
         columns: dict[str, Column] = {}
         at = 0
         for read in self.plan.reads:
             end = at + self.count * len(read.groups)
-            for name, column in _view_columns(read, rows[at:end], self.count, now).items():
+            for name, column in self._view_columns(read, rows[at:end], at_instant, now).items():
                 columns[read.lookup.column(name)] = column
             at = end
         for call in self.plan.calls:
             columns |= _call(call, columns, self.request)
         return OnlineResponse({output.name: columns[output.source] for output in self.plan.outputs})
 
+    def _view_columns(self, read: ViewRead, rows: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
+        if read.windows is not None and read.groups:
+            columns = read.windows.columns(rows, instant, now)
+        else:
+            if instant < now:
+                _check_held(read, rows, instant)
+            columns = _row_columns(read, rows, self.count, instant)
+        for field in read.lookup.features:
+            if field.name not in columns:  # the version that is served does not have it
+                columns[field.name] = Column(field, [None] * self.count, [NOT_FOUND] * self.count, [None] * self.count)
+        return columns
 
-def _view_columns(read: ViewRead, rows: Sequence[bytes | None], count: int, now: int) -> dict[str, Column]:
+
+def _past(name: str, value: datetime | str, now: int) -> int:
+    try:
+        moment = as_instant(value)
+    except (TypeError, ValueError):
+        raise RequestError(f"{name} is {value!r}, not an instant", hint='send one such as "2024-01-31T12:00:00Z"') from None
+    instant = to_micros(moment)
+    if instant > now:
+        raise RequestError(f"{name} is {value}, in the future", hint=f"leave {name} out to ask about now")
+    return instant
+
+
+def _check_held(read: ViewRead, rows: Sequence[bytes | None], instant: int) -> None:
+    """Of a view without windows only the newest row is kept: what was before it cannot be answered."""
+    for row in rows:
+        if row is not None and _EVENT_TIME.unpack_from(row, ORDER_START)[0] - BIAS > instant:
+            raise RequestError(
+                f"feature view {read.lookup.view.name!r} has moved on since at={from_micros(instant):%Y-%m-%d %H:%M:%S%z}",
+                hint="the online store keeps its newest row only: get_historical_features answers any instant",
+            )
+
+
+def _row_columns(read: ViewRead, rows: Sequence[bytes | None], count: int, now: int) -> dict[str, Column]:
     columns: dict[str, Column] = {}
     entity: tuple[list[Status], list[int | None]] | None = None
     for n, group in enumerate(read.groups):
@@ -235,9 +301,6 @@ def _view_columns(read: ViewRead, rows: Sequence[bytes | None], count: int, now:
         else:
             statuses, times = _feature_statuses(statuses, times, *entity)
         columns |= _group_columns(read, group, part, statuses, times)
-    for field in read.lookup.features:
-        if field.name not in columns:  # the version that is served does not have it
-            columns[field.name] = Column(field, [None] * count, [NOT_FOUND] * count, [None] * count)
     return columns
 
 
@@ -305,7 +368,7 @@ def _decode(group: RowGroup, rows: Sequence[bytes]) -> list[list[Any]]:
             for i, value in zip(mine, values, strict=True):
                 target[i] = value
     if left:
-        raise _UnknownRowError
+        raise UnknownRowError
     return lists
 
 

@@ -11,6 +11,7 @@ from featurestore.errors import NotFoundError, RequestError, RetrievalError
 from featurestore.features import OnDemandCall, OutputColumn, ViewLookup, resolve_features
 from featurestore.online.keys import EntityKeys, version_prefix
 from featurestore.online.serving import ServedVersion, make_codecs, read_serving
+from featurestore.online.window_blocks import WindowRead
 from featurestore.registry.records import Field
 from featurestore.registry.serialization import version_of
 from featurestore.transforms.on_demand import on_demand_fields
@@ -40,6 +41,7 @@ class ViewRead:
     ttl: int | None
     groups: tuple[RowGroup, ...]
     fields: Mapping[str, Field]
+    windows: WindowRead | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +64,6 @@ def make_plan(catalog: Catalog, definitions: Definitions, features: Any, *, full
     served: dict[str, ServedVersion | None] = {}
 
     def view_fields(view: FeatureView) -> Sequence[Field]:
-        if view.aggregations:
-            raise RequestError(
-                f"feature view {view.name!r} has aggregations, which are not served online",
-                hint="read it by get_historical_features",
-            )
         served[view.name] = read_serving(catalog, view.name).served
         return _fields_of(catalog, definitions, view, served[view.name])
 
@@ -105,10 +102,14 @@ def _read(project: str, lookup: ViewLookup, served: ServedVersion | None) -> Vie
         return ViewRead(lookup, keys, b"", None, (), {})
     wanted = {f.name for f in lookup.features}
     fields = {f.name: f for f in served.fields if f.name in wanted}
+    prefix = version_prefix(project, lookup.view.name, served.version)
+    if served.windows is not None:
+        return ViewRead(
+            lookup, keys, prefix, None, (RowGroup(b"", {}, ()),), fields, WindowRead.of(served.windows, lookup.features)
+        )
     groups = []
     for suffix, schemas in served.groups():
         names = {f.name for schema in schemas for f in schema} & wanted
         if not suffix or names:
             groups.append(RowGroup(suffix.encode(), make_codecs(schemas), tuple(name for name in fields if name in names)))
-    prefix = version_prefix(project, lookup.view.name, served.version)
     return ViewRead(lookup, keys, prefix, served.ttl, tuple(groups), fields)

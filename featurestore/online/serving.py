@@ -6,15 +6,18 @@ A changed view gets rows under its new version while the old one is served as it
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from featurestore.codec import RowCodec
 from featurestore.errors import ConflictError
 from featurestore.online.keys import generation_key
 from featurestore.registry.records import Field
+from featurestore.registry.serialization import from_data
 from featurestore.registry.types import type_from_json, type_to_json
 
 if TYPE_CHECKING:
@@ -25,6 +28,24 @@ if TYPE_CHECKING:
 KIND: Final = "online"
 
 
+@dataclass(frozen=True)
+class ServedWindows:
+    """What answers windows: a version of a view is served by its own definition, whatever was applied since.
+
+    Args:
+        definition: the view as JSON text.
+        columns: what its blocks keep of an event.
+    """
+
+    definition: str
+    columns: tuple[Field, ...]
+
+    @cached_property
+    def view(self) -> FeatureView:
+        """The view."""
+        return cast("FeatureView", from_data(json.loads(self.definition)))
+
+
 @dataclass(frozen=True, slots=True)
 class ServedVersion:
     """How one version of a view lies in the online store.
@@ -32,6 +53,7 @@ class ServedVersion:
     Args:
         schemas: what its rows hold, the newest last: a view of all columns of its source grows with the source, and rows
             that were written before keep their own form.
+        windows: of a view with aggregations, whose rows are blocks of events.
     """
 
     version: str
@@ -39,6 +61,7 @@ class ServedVersion:
     ttl: int | None
     last_non_null: bool
     schemas: tuple[tuple[Field, ...], ...]
+    windows: ServedWindows | None = None
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -85,7 +108,14 @@ def read_serving(catalog: Catalog, view: str) -> Serving:
     return Serving.from_dict(catalog.read_state(KIND, view))
 
 
-def announce(catalog: Catalog, store: OnlineStore, view: FeatureView, version: str, fields: Sequence[Field]) -> ServedVersion:
+def announce(
+    catalog: Catalog,
+    store: OnlineStore,
+    view: FeatureView,
+    version: str,
+    fields: Sequence[Field],
+    windows: ServedWindows | None = None,
+) -> ServedVersion:
     """Make known that rows of this form are about to be written; serve them where nothing of the view is served yet."""
 
     def change(serving: Serving) -> Serving:
@@ -93,7 +123,7 @@ def announce(catalog: Catalog, store: OnlineStore, view: FeatureView, version: s
         schemas = known.schemas if known else ()
         if tuple(fields) not in schemas:
             schemas = (*schemas, tuple(fields))
-        served = ServedVersion(version, view.join_keys, view.ttl, view.last_non_null, schemas)
+        served = ServedVersion(version, view.join_keys, view.ttl, view.last_non_null, schemas, windows)
         return replace(serving, live=serving.live or version, versions={**serving.versions, version: served})
 
     return _update(catalog, store, view.name, change).versions[version]
@@ -142,12 +172,19 @@ def _version_to_json(served: ServedVersion) -> dict[str, Any]:
         "ttl": served.ttl,
         "last_non_null": served.last_non_null,
         "schemas": [_fields_to_json(schema) for schema in served.schemas],
+        **({} if served.windows is None else {"windows": _windows_to_json(served.windows)}),
     }
+
+
+def _windows_to_json(windows: ServedWindows) -> dict[str, Any]:
+    return {"definition": windows.definition, "columns": _fields_to_json(windows.columns)}
 
 
 def _version_from_json(version: str, data: dict[str, Any]) -> ServedVersion:
     schemas = tuple(_fields_from_json(schema) for schema in data["schemas"])
-    return ServedVersion(version, _fields_from_json(data["join_keys"]), data["ttl"], data["last_non_null"], schemas)
+    found = data.get("windows")
+    windows = None if found is None else ServedWindows(found["definition"], _fields_from_json(found["columns"]))
+    return ServedVersion(version, _fields_from_json(data["join_keys"]), data["ttl"], data["last_non_null"], schemas, windows)
 
 
 def _fields_to_json(fields: Sequence[Field]) -> list[list[Any]]:

@@ -25,13 +25,16 @@ def test_the_demo_finds_what_is_known_of_the_flights_and_doubles_nothing(tmp_pat
     }
     # 0.582 with 30 minutes of taxi for flights that land before the look-up; a flight that sees itself is known for certain.
     assert first["auc"]["last_arr_delay"] == {"point in time": pytest.approx(0.585, abs=0.01), "leaky": 1.0}
-    origin = first["auc"]["recent_dep_delay"]
+    origin = first["auc"]["dep_delay_mean_1h"]
     assert origin["leaky"] > origin["point in time"] + 0.05
     assert first["dataset"]["rows"]["train"] + first["dataset"]["rows"]["test"] < first["labels"] == 327_346
     assert first["http"] == first["in_process"]
     # The newest observation of the weather is of 30 December: older than its ttl of three hours.
     assert first["statuses"]["wind"] == "EXPIRED"
     assert first["statuses"]["last_arr_delay"] == "PRESENT"
+    # Windows: the plane's last day has no flight any more, its last week has.
+    assert (first["in_process"]["arr_delay_mean_1d"], first["statuses"]["arr_delay_mean_1d"]) == (None, "NULL")
+    assert first["statuses"]["arr_delay_mean_7d"] == "PRESENT"
 
     second = call(repo, "demo")
     assert second["dataset"] == first["dataset"]

@@ -11,9 +11,9 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore import Aggregation, FeatureView, feature_view
+from featurestore import FeatureView, feature_view
 from featurestore import types as t
-from featurestore.errors import NotFoundError, OnlineStoreError, RequestError, ValidationError
+from featurestore.errors import NotFoundError, RequestError, ValidationError
 from featurestore.materialize import materialize
 from featurestore.materialize.feature_table import standing_of
 from featurestore.offline import get_historical_features, sql, validate
@@ -306,16 +306,6 @@ def test_nothing_loaded_is_nothing_to_do(small: SmallProject) -> None:
     assert str(materialize(small, [])) == "no views to materialize"
     with pytest.raises(NotFoundError, match="latest"):
         materialize(small, ["lastest"])
-
-
-def test_a_view_of_windows_is_refused_by_name_and_stops_no_other(small: SmallProject) -> None:
-    windows = FeatureView("windows", entities=[USER], source=PAYMENTS, aggregations=[Aggregation("amount", "sum")])
-    small.apply(PAYMENTS, LATEST, windows)
-    assert [view.view for view in materialize(small).views] == ["latest"]
-    with pytest.raises(OnlineStoreError, match="'windows' has aggregations"):
-        materialize(small, ["windows"])
-    with pytest.raises(RequestError, match="'windows' has aggregations"):
-        get_online_features(small, "windows", {"user": ["a"]})
 
 
 CHILD = """

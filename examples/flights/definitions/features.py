@@ -4,9 +4,8 @@ import polars as pl
 from entities import carrier, origin, plane, route
 from sources import departures, landings, planes, weather
 
-from featurestore import FeatureService, FeatureView, RequestSource, feature_view, on_demand_feature_view
+from featurestore import Aggregation, FeatureService, FeatureView, RequestSource, feature_view, on_demand_feature_view
 from featurestore import types as t
-from featurestore.time import ARRIVAL_TIME
 
 plane_register = FeatureView(
     "plane_register",
@@ -47,18 +46,35 @@ def origin_weather(events: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-@feature_view(entities=[origin], source=departures, ttl="6h")
-def origin_departures(events: pl.LazyFrame) -> pl.LazyFrame:
-    """How late flights left the airport in the hour up to the newest departure."""
-    return (
-        events.sort("departed_at")
-        .rolling("departed_at", period="1h", group_by="origin")
-        .agg(recent_dep_delay=pl.col("dep_delay").mean(), recent_departures=pl.len().cast(pl.Int64))
-        # A step that mixes rows says itself when its result could be known: at the departure that completes it.
-        .with_columns(pl.col("departed_at").alias(ARRIVAL_TIME))
-        .unique(["origin", "departed_at"], keep="last")
-    )
+plane_delays = FeatureView(
+    "plane_delays",
+    entities=[plane],
+    source=landings,
+    aggregations=[
+        Aggregation("arr_delay", "mean", windows=["1d", "7d"]),
+        Aggregation(None, "count", windows=["1d", "7d"], where=pl.col("arr_delay") > 15, name="late_landings"),
+    ],
+    description="How late a plane has landed in the last day and week.",
+)
 
+origin_departures = FeatureView(
+    "origin_departures",
+    entities=[origin],
+    source=departures,
+    aggregations=[
+        Aggregation("dep_delay", "mean", windows=["1h"]),
+        Aggregation(None, "count", windows=["1h"], name="departures"),
+    ],
+    description="How many flights left the airport in the last hour, and how late.",
+)
+
+route_delays = FeatureView(
+    "route_delays",
+    entities=[route],
+    source=landings,
+    aggregations=[Aggregation("arr_delay", "mean", windows=["7d"], name="route_arr_delay_mean")],
+    description="How late flights on a route have landed in the last week.",
+)
 
 route_last_flight = FeatureView(
     "route_last_flight",
@@ -100,10 +116,12 @@ delay_model = FeatureService(
     "delay_model",
     features=[
         plane_last_flight,
+        plane_delays,
         plane_register[["seats", "year_built"]],
         origin_weather[["wind", "visib", "is_wet"]],
         origin_departures,
         route_last_flight,
+        route_delays,
         carrier_last_flight["arr_delay"],
         request_features,
     ],

@@ -1,0 +1,59 @@
+"""What the windows of a view need of events: which columns, and for how long."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
+from featurestore.transforms.casts import exact_expression
+
+if TYPE_CHECKING:
+    from featurestore.registry.aggregations import Window
+    from featurestore.registry.definitions import EventSource, FeatureView
+
+
+def columns_read(view: FeatureView) -> set[str]:
+    """The source's columns that the view's aggregations look at."""
+    needed: set[str] = set()
+    for aggregation in view.aggregations:
+        needed |= {c for c in (aggregation.column, aggregation.order_by, aggregation.by) if c is not None}
+        needed |= set(aggregation.where.polars().meta.root_names()) if aggregation.where else set()
+    return needed
+
+
+def reach(view: FeatureView) -> int | None:
+    """How long before an instant an event can still be in one of the view's windows, in microseconds; None: for ever.
+
+    >>> from featurestore import Aggregation, Entity, FeatureView, tumbling, types as t
+    >>> plane = Entity("plane", join_keys={"tailnum": t.String})
+    >>> view = FeatureView("v", entities=[plane], source="s", aggregations=[
+    ...     Aggregation(None, "count", windows=["1h"], delay="30m"), Aggregation(None, "count", windows=[tumbling("2h")])])
+    >>> reach(view) == 4 * 3_600_000_000
+    True
+    """
+    longest = 0
+    for aggregation in view.aggregations:
+        for window in aggregation.windows:
+            if window.kind == "lifetime":
+                return None
+            longest = max(longest, aggregation.delay + _reach_of(window))
+    return longest
+
+
+def _reach_of(window: Window) -> int:
+    if window.kind == "sawtooth":
+        return window.width + window.hop
+    # The last complete window may have ended nearly its width ago.
+    return 2 * window.width if window.kind == "tumbling" else window.width
+
+
+def window_events(view: FeatureView, source: EventSource, events: pl.LazyFrame) -> pl.LazyFrame:
+    """Events with what the view's windows need of them: join keys in their types, hidden columns, columns read."""
+    schema = events.collect_schema()
+    needed = columns_read(view)
+    keys = [exact_expression(key.name, schema[key.name], key.type) for key in view.join_keys]
+    names = {key.name for key in view.join_keys}
+    others = [name for name in schema if name in needed - names]
+    return events.select(*keys, pl.col(source.event_time).alias(EVENT_TIME), ARRIVAL_TIME, SEQUENCE, *others)
