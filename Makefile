@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test feast-test feast-suite check format bench lock clean
+.PHONY: help demo test test-many feast-test feast-suite check format bench docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -31,6 +31,9 @@ demo: $(VENV)/.runtime  ## raw flight logs to a served feature, on real data
 
 test: $(VENV)/.dev  ## every test, real servers included
 	$(BIN)/python -m pytest -n auto
+
+test-many: $(VENV)/.dev  ## thousands of random streams through the window kernels: minutes
+	WINDOW_EXAMPLES=5000 $(BIN)/python -m pytest -n auto -m slow tests/windows
 
 FEAST := .venv-feast/bin/python
 
@@ -59,6 +62,9 @@ format: $(VENV)/.dev  ## mend what the formatter can
 bench: $(VENV)/.dev  ## what it costs against its peers: rows of JSON in benchmarks/results
 	@mkdir -p benchmarks/results
 	for name in startup asof windows materialize validation ingest; do $(BIN)/python benchmarks/$$name.py | tee -a benchmarks/results/rows.jsonl; done
+
+docs: $(VENV)/.dev  ## draw the pictures of the docs anew
+	$(BIN)/python docs/draw_windows.py
 
 lock: $(VENV)/.dev  ## resolve the lock files anew
 	$(PIP) uv

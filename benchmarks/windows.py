@@ -1,32 +1,29 @@
 """Window features against a DuckDB range join and against Polars' rolling aggregations.
 
-    python benchmarks/windows.py path/to/azure_vm_noise.parquet [--labels 1000000] [--out results.json]
+    python benchmarks/windows.py [path/to/azure_vm_noise.parquet] [--labels 1000000] [--rounds 3]
 
 Data: azure_vm_noise (Azure Public Dataset, CC-BY 4.0): 7,037,220 measurements of 43,629 machines, twelve of which hold up to
-582,000 each. Every answer is asserted against the other's before it is timed. One JSON row for each measurement: ``work,
-against, ours, theirs, ratio, goal, reached, memory, machine, date``; seconds of wall clock in one process, memory the
-process's peak in bytes.
+582,000 each. Both sides take equal turns (A B A B ...) and are judged by their medians. Against Polars every turn is a process
+of its own, and the answers to all labels are asserted equal; against DuckDB, which cannot finish all, those to a slice.
+One JSON row for each comparison, as ``harness.py`` prints it; seconds of wall clock without reading the data, memory the
+process's peak in bytes, reading included.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
-import resource
-import subprocess
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import numpy as np
 import polars as pl
+from harness import print_row, run
 
 from featurestore import Aggregation, Entity, FeatureView
 from featurestore import types as t
@@ -48,6 +45,23 @@ def read_events(path: str) -> pl.DataFrame:
         __sequence=pl.int_range(pl.len()),
         value=pl.col("value"),
     )
+
+
+def drawn(folder: Path) -> str:
+    """Data of the same shape, drawn at random: 700,000 measurements of 4,300 machines, four fifths of them of twelve."""
+    random, count = np.random.default_rng(7), 700_000
+    machine = np.where(random.random(count) < 0.8, random.integers(0, 12, count), random.integers(12, 4_300, count))
+    frame = pl.DataFrame(
+        {
+            "VM_id": machine,
+            "starttime": np.sort(random.integers(0, 30 * 86_400_000_000, count)).astype("datetime64[us]"),
+            "runtime": random.exponential(60, count),
+            "value": random.lognormal(0, 2, count),
+        }
+    )
+    path = folder / "drawn.parquet"
+    frame.write_parquet(path)
+    return str(path)
 
 
 def make_labels(events: pl.DataFrame, count: int) -> pl.DataFrame:
@@ -80,7 +94,9 @@ def ours(events: pl.DataFrame, labels: pl.DataFrame, windows: list[str], *, as_k
 def by_duckdb(events: pl.DataFrame, labels: pl.DataFrame, windows: list[str]) -> pl.DataFrame:
     """One range join per window, grouped by label."""
     connection = duckdb.connect()
-    connection.register("events", events.select("machine", "value", time="__event_time", sequence="__sequence").to_arrow())
+    connection.register(
+        "events", events.rename({"__event_time": "time", "__arrival_time": "arrival", "__sequence": "sequence"}).to_arrow()
+    )
     connection.register("labels", labels.to_arrow())
     parts = []
     for window in windows:
@@ -93,7 +109,7 @@ def by_duckdb(events: pl.DataFrame, labels: pl.DataFrame, windows: list[str]) ->
                 "min": "min(e.value)",
                 "max": "max(e.value)",
                 "std": "stddev_samp(e.value)",
-                "last": "arg_max(e.value, (e.time, e.sequence))",
+                "last": "arg_max(e.value, (e.time, e.arrival, e.sequence))",
             }.items()
         )
         query = f"""select {names} from labels l left join events e on l.machine = e.machine and e.time < l.event_timestamp
@@ -107,17 +123,28 @@ def by_polars(events: pl.DataFrame, labels: pl.DataFrame, windows: list[str]) ->
 
     Faster than ``rolling_*_by ... over`` per function and than ``join_where``: each window is found once for all functions.
     """
+    instant = pl.Datetime("us", "UTC")
     both = pl.concat(
         [
             events.lazy().select(
-                "machine", "value", time="__event_time", row=pl.lit(None, dtype=pl.UInt32), sequence="__sequence"
+                "machine",
+                "value",
+                time="__event_time",
+                arrival="__arrival_time",
+                sequence="__sequence",
+                row=pl.lit(None, dtype=pl.UInt32),
             ),
             labels.lazy().select(
-                "machine", "row", value=pl.lit(None, dtype=pl.Float64), time="event_timestamp", sequence=pl.lit(-1)
+                "machine",
+                "row",
+                value=pl.lit(None, dtype=pl.Float64),
+                time="event_timestamp",
+                arrival=pl.lit(None, dtype=instant),
+                sequence=pl.lit(-1),
             ),
         ],
         how="diagonal_relaxed",
-    ).sort("machine", "time", "sequence")
+    ).sort("machine", "time", "arrival", "sequence")
     value = pl.col("value")
     parts = []
     for window in windows:
@@ -159,27 +186,49 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
     return time.perf_counter() - start, answer
 
 
-def measure_alone(path: str, labels: int, what: str) -> dict[str, float]:
-    """Seconds and peak memory of one way to answer, in a process of its own."""
-    command = [sys.executable, __file__, path, "--labels", str(labels), "--alone", what]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ)
-    measured: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return measured
+def in_turns(sides: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, float]:
+    """The median of each side's seconds, the sides taking equal turns."""
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name, measure in sides.items():
+            seconds[name].append(measure())
+    return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def alone(path: str, count: int, what: str) -> dict[str, float]:
+class Alone:
+    """Ways to answer, each measured in processes of its own."""
+
+    def __init__(self, path: str, labels: int, folder: Path) -> None:
+        self._command = [sys.executable, __file__, path, "--labels", str(labels), "--folder", str(folder)]
+        self.peak: dict[str, int] = {}
+
+    def seconds(self, what: str) -> float:
+        """One turn: seconds of the work alone."""
+        finished = run([*self._command, "--alone", what])
+        self.peak[what] = max(self.peak.get(what, 0), finished.peak_bytes)
+        return float(finished.output.splitlines()[-1])
+
+    def side(self, what: str) -> Callable[[], float]:
+        return lambda: self.seconds(what)
+
+
+ALONE: dict[str, Callable[[pl.DataFrame, pl.DataFrame], pl.DataFrame]] = {
+    "ours": lambda events, labels: ours(events, labels, list(WINDOWS)),
+    "ours_as_known": lambda events, labels: ours(events, labels, list(WINDOWS), as_known=True),
+    "ours_1h": lambda events, labels: ours(events, labels, ["1h"]),
+    "ours_30d": lambda events, labels: ours(events, labels, ["30d"]),
+    "polars": lambda events, labels: by_polars(events, labels, list(WINDOWS)),
+}
+
+
+def alone(path: str, count: int, what: str, folder: Path) -> None:
+    """What a process of its own does: answer, say how long that took, and leave the answer behind."""
     events = read_events(path)
     labels = make_labels(events, count)
-    ours(events[:1000], labels[:1000], ["1h"])  # imports and first calls are not what is measured
-    if what == "widths":
-        return {w: min(timed(lambda w=w: ours(events, labels, [w]))[0] for _ in range(3)) for w in ("1h", "30d")}
-    run: dict[str, Callable[[], Any]] = {
-        "ours": lambda: ours(events, labels, list(WINDOWS)),
-        "ours as known": lambda: ours(events, labels, list(WINDOWS), as_known=True),
-        "polars": lambda: by_polars(events, labels, list(WINDOWS)),
-    }
-    seconds, _ = timed(run[what])
-    return {"seconds": seconds, "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+    ALONE[what](events[:1000], labels[:1000])  # imports and first calls are not what is measured
+    seconds, answer = timed(lambda: ALONE[what](events, labels))
+    answer.write_parquet(folder / f"{what}.parquet")
+    print(seconds)
 
 
 def largest_machine(events: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -211,64 +260,68 @@ def hot_key(count: int) -> tuple[float, int]:
     return timed(lambda: ours(events, labels, list(WINDOWS)))[0], count
 
 
+def against_duckdb(events: pl.DataFrame, count: int, rounds: int) -> None:
+    part, few = largest_machine(events, count)
+    mine = ours(part, few, list(WINDOWS))
+    assert_same(mine, by_duckdb(part, few, list(WINDOWS)))
+    assert_same(mine, by_polars(part, few, list(WINDOWS)))
+    found = in_turns(
+        {
+            "ours": lambda: timed(lambda: ours(part, few, list(WINDOWS)))[0],
+            "duckdb": lambda: timed(lambda: by_duckdb(part, few, list(WINDOWS)))[0],
+        },
+        rounds,
+    )
+    work = f"{count} labels, {part.height} events of one key, 4 windows x {len(FUNCTIONS)} functions"
+    print_row(work, "DuckDB range join", found["ours"], found["duckdb"], 20, rounds=rounds)
+
+
+def at_full_size(path: str, events: int, labels: int, rounds: int, folder: Path) -> None:
+    processes = Alone(path, labels, folder)
+    found = in_turns({name: processes.side(name) for name in ("ours", "polars")}, rounds)
+    assert_same(*(pl.read_parquet(folder / f"{name}.parquet") for name in ("ours", "polars")))
+    work = f"{events} events, {labels} labels, 4 windows x {len(FUNCTIONS)} functions"
+    more = {
+        "rounds": rounds,
+        "equal_answers": labels,
+        "memory": processes.peak["ours"],
+        "their_memory": processes.peak["polars"],
+    }
+    print_row(work, "Polars rolling", found["ours"], found["polars"], 3, **more)
+    print_row(f"{work}: peak GiB", "3 GiB", processes.peak["ours"] / 2**30, 3, 1, memory=processes.peak["ours"])
+    others = in_turns({name: processes.side(name) for name in ("ours_1h", "ours_30d", "ours_as_known")}, rounds)
+    print_row("30d window", "1.3 times a 1h window", others["ours_30d"], 1.3 * others["ours_1h"], 1, rounds=rounds)
+    known = others["ours_as_known"]
+    print_row(f"{work}, as known", "as of today", known, found["ours"], 0, memory=processes.peak["ours_as_known"])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path")
-    parser.add_argument("--labels", type=int, default=1_000_000)
+    parser.add_argument(
+        "path", nargs="?", help="without it, a tenth of such data is drawn at random, and a tenth of the labels"
+    )
+    parser.add_argument("--labels", type=int)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--slice", type=int, default=2_000, help="labels of the largest machine that the range join is given")
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--alone")
+    parser.add_argument("--alone", choices=ALONE, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.alone:
-        print(json.dumps(alone(arguments.path, arguments.labels, arguments.alone)))
+        alone(arguments.path, arguments.labels, arguments.alone, arguments.folder)
         return
-    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        measure(arguments.path or drawn(Path(folder)), arguments, Path(folder))
 
-    def report(work: str, against: str, mine: float, theirs: float, goal: str, reached: bool, memory: float = 0) -> None:
-        rows.append(
-            {
-                "work": work,
-                "against": against,
-                "ours": round(mine, 3),
-                "theirs": round(theirs, 3),
-                "ratio": round(theirs / mine, 2),
-                "goal": goal,
-                "reached": reached,
-                "memory": int(memory),
-                "machine": f"{platform.machine()}, {os.cpu_count()} cores, {platform.system()}",
-                "date": datetime.now(UTC).date().isoformat(),
-            }
-        )
-        print(json.dumps(rows[-1]), flush=True)
 
-    events = read_events(arguments.path)
-    part, few = largest_machine(events, arguments.slice)
-    mine, (theirs, joined) = ours(part, few, list(WINDOWS)), timed(lambda: by_duckdb(part, few, list(WINDOWS)))
-    assert_same(mine, joined)
-    assert_same(mine, by_polars(part, few, list(WINDOWS)))
-    again = min(timed(lambda: ours(part, few, list(WINDOWS)))[0] for _ in range(3))
-    work = f"{arguments.slice} labels, {part.height} events, 4 windows x {len(FUNCTIONS)} functions"
-    report(work, "DuckDB range join", again, theirs, ">= 20", theirs / again >= 20)
+def measure(path: str, arguments: argparse.Namespace, folder: Path) -> None:
+    labels = arguments.labels or (1_000_000 if arguments.path else 100_000)
+    events = read_events(path)
+    height = events.height
+    against_duckdb(events, arguments.slice, arguments.rounds)
+    del events
     seconds, count = hot_key(500_000)
-    report(f"one key, {count} events x {count} labels, 4 windows", "10 seconds", seconds, 10, ">= 1", seconds <= 10)
-    work = f"7037220 events, {arguments.labels} labels, 4 windows x {len(FUNCTIONS)} functions"
-    measured: dict[str, dict[str, float]] = {}
-    for what in ("ours", "polars", "ours", "polars", "ours", "ours as known", "widths"):  # in turns, the best of each
-        found = measure_alone(arguments.path, arguments.labels, what)
-        if what not in measured or found["seconds"] < measured[what]["seconds"]:
-            measured[what] = found
-    full, rolling = measured["ours"], measured["polars"]
-    ratio = rolling["seconds"] / full["seconds"]
-    report(work, "Polars rolling", full["seconds"], rolling["seconds"], ">= 3", ratio >= 3, full["memory"])
-    report(work + ", memory", "3 GiB", full["memory"] / 2**30, 3, ">= 1", full["memory"] <= 3 * 2**30, full["memory"])
-    known = measured["ours as known"]
-    report(work + ", as known", "as of today", known["seconds"], full["seconds"], "-", True, known["memory"])
-    hour, month = measured["widths"]["1h"], measured["widths"]["30d"]
-    report("30d window against 1h window", "1.3 times the 1h window", month, 1.3 * hour, ">= 1", month <= 1.3 * hour)
-    if arguments.out:
-        with tempfile.NamedTemporaryFile("w", dir=arguments.out.parent, delete=False) as file:
-            file.write(json.dumps(rows, indent=1))
-        Path(file.name).replace(arguments.out)
+    print_row(f"one key, {count} events x {count} labels, 4 windows", "10 seconds", seconds, 10, 1)
+    at_full_size(path, height, labels, arguments.rounds, folder)
 
 
 if __name__ == "__main__":

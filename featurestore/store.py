@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from featurestore.ingestion.jobs import IngestReport
     from featurestore.ingestion.lake import Lake
+    from featurestore.leakage import LeakageReport
     from featurestore.materialize import MaterializeReport, PushReport
     from featurestore.offline import HistoricalJob
     from featurestore.online import OnlineReader, OnlineResponse, OnlineStore
@@ -311,6 +312,12 @@ class FeatureStore:
         from featurestore.offline import validate
 
         return validate(self, name, expectations=expectations)
+
+    def check_leakage(self, view: str | FeatureView, *, sample: int = 100, seed: int = 0) -> LeakageReport:
+        """Mutate and delete the future of a sample of keys and instants, and compare a view's answers. Writes nothing."""
+        from featurestore.leakage import check_leakage
+
+        return check_leakage(self, _name(view), sample=sample, seed=seed)
 
     def close(self) -> None:
         """Let go of connections. The store opens them again when used."""

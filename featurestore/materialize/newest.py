@@ -13,27 +13,46 @@ ORDER: Final = (EVENT_TIME, ARRIVAL_TIME, SEQUENCE)
 _ROW: Final = "__newest_row"
 
 
-def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
-    """The row of each key with the greatest ``(event_time, arrival_time, sequence)``, nulls least, in the order of the rows.
+def latest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The rows of each key's greatest event time, all of them where they tie, in the order of the rows.
 
-    Of rows that are equal in all three the last. Two hash tables find the rows of each key's greatest event time; only where
-    some of those tie are they, and nothing else, sorted. (2,000,000 rows of 100,000 keys: 0.2 s of CPU in any order, where
-    sorting all of them takes 1.4 s.)
+    Hash tables find them, and nothing is sorted. (2,000,000 rows of 100,000 keys: 0.1 s of CPU in ascending order, 0.2 s in
+    any other; sorting takes 1.4 s.)
 
     Args:
         keys: the key columns; neither they nor the event time are null.
     """
-    order = rows.lazy().select(*keys, *ORDER).with_row_index(_ROW)
-    latest = order.group_by(*keys).agg(pl.col(EVENT_TIME).max()).collect(engine="streaming")
-    found = order.join(latest.lazy(), on=[*keys, EVENT_TIME], how="semi").collect(engine="streaming")
-    if found.height > latest.height:
-        ordered = found.lazy().sort(*ORDER, _ROW, nulls_last=False)
-        found = ordered.group_by(*keys, maintain_order=True).agg(pl.col(_ROW).last()).collect()
-    return rows[found[_ROW].sort()]
+    numbered = rows.lazy().select(*keys, EVENT_TIME).with_row_index(_ROW)
+    instants = rows[EVENT_TIME].to_physical().to_numpy()
+    if (instants[1:] > instants[:-1]).all():
+        found = numbered.group_by(*keys).agg(pl.col(_ROW).max())
+    else:
+        latest = numbered.group_by(*keys).agg(pl.col(EVENT_TIME).max())
+        found = numbered.join(latest, on=[*keys, EVENT_TIME], how="semi")
+    return rows[found.select(_ROW).collect(engine="streaming").to_series().sort()]
 
 
-class Newest:
-    """Collects the newest row of each key in memory that grows with the keys, not with the rows.
+def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
+    """The row of each key with the greatest ``(event_time, arrival_time, sequence)``, nulls least; of equal ones the last.
+
+    Args:
+        keys: the key columns; neither they nor the event time are null.
+    """
+    found = latest_rows(rows, keys)
+    if not has_ties(found, keys):
+        return found
+    ordered = found.lazy().select(*keys, *ORDER).with_row_index(_ROW).sort(*ORDER, _ROW, nulls_last=False)
+    winners = ordered.group_by(*keys, maintain_order=True).agg(pl.col(_ROW).last()).select(_ROW).collect()
+    return found[winners.to_series().sort()]
+
+
+def has_ties(rows: pl.DataFrame, keys: Sequence[str]) -> bool:
+    """Whether a key has several rows."""
+    return rows.select(*keys).n_unique() < rows.height
+
+
+class Latest:
+    """Collects the latest rows of each key, see :func:`latest_rows`, in memory that grows with them, not with all rows.
 
     Args:
         keys: the key columns.
@@ -49,7 +68,7 @@ class Newest:
     def add(self, rows: pl.DataFrame) -> None:
         """Take rows in."""
         if rows.height:
-            found = newest_rows(rows, self._keys)
+            found = latest_rows(rows, self._keys)
             self._parts.append(found)
             self._rows += found.height
             if self._rows > self._most:
@@ -57,11 +76,11 @@ class Newest:
 
     @property
     def is_full(self) -> bool:
-        """Whether there are so many keys that what was collected should be taken away."""
+        """Whether there are so many that what was collected should be taken away."""
         return self._rows > self._most // 2 and len(self._parts) == 1
 
     def take(self) -> pl.DataFrame | None:
-        """What was collected, one row a key, in the order of taking in; None where nothing was. Begins anew."""
+        """What was collected, in the order of taking in; None where nothing was. Begins anew."""
         if not self._parts:
             return None
         self._reduce()
@@ -71,5 +90,5 @@ class Newest:
 
     def _reduce(self) -> None:
         if len(self._parts) > 1:
-            self._parts = [newest_rows(pl.concat(self._parts), self._keys)]
+            self._parts = [latest_rows(pl.concat(self._parts), self._keys)]
             self._rows = self._parts[0].height

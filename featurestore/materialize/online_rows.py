@@ -19,8 +19,8 @@ from featurestore.online.store import OnlineStore
 from featurestore.registry.records import Field
 from featurestore.time import ARRIVAL_TIME
 
-_SLICE: Final = 16_384
-_IN_FLIGHT: Final = 2
+_SLICE: Final = 8_192
+_IN_FLIGHT: Final = 8
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from featurestore.errors import DefinitionError, did_you_mean
 from featurestore.registry.aggregations import Aggregation, Window
 from featurestore.registry.feature_names import stem
 from featurestore.registry.functions import FUNCTIONS, Function, accepted, taken
-from featurestore.registry.types import DataType
+from featurestore.registry.records import Expression
+from featurestore.registry.row_wise import treats_rows_alone
+from featurestore.registry.types import FLOATS, DataType
 from featurestore.time import format_duration, parse_duration
+
+if TYPE_CHECKING:
+    from featurestore.registry.definitions import FeatureView
 
 Found: TypeAlias = tuple[str, str | None]
 """What is wrong, to be read after the view's name, and how to mend it."""
 
-_HINTS = {"n": "say how many values: n=5", "q": "say which quantile: q=0.9", "half_life": 'half_life="1d"'}
+_HINTS = {
+    "n": "say how many values: n=5",
+    "q": "say which quantile: q=0.9",
+    "half_life": 'half_life="1d"',
+    "skip_nan": "skip_nan is True or False",
+}
 _TAKES = {"number": "numbers", "bool": "Bool", "plain": "values that compare"}
 
 
@@ -26,6 +36,28 @@ def aggregation_problems(aggregations: Sequence[Aggregation], columns: Mapping[s
         (f"has an aggregation {stem(aggregation)!r} {message}", hint)
         for aggregation in aggregations
         for message, hint in _problems(aggregation, columns)
+    ]
+
+
+def window_problems(view: FeatureView) -> list[Found]:
+    """What is wrong with a view of windows beside its aggregations: a transform, derived features that mix rows."""
+    transform = [
+        (
+            "has aggregations over a transform, and windows are taken over the source's own events",
+            "compute columns in the source's prepare=, choose events with where=, and do what follows in derived=",
+        )
+    ]
+    return [*(transform if view.aggregations and view.transform is not None else []), *_derived_problems(view.derived)]
+
+
+def _derived_problems(derived: Sequence[tuple[str, Expression]]) -> list[Found]:
+    return [
+        (
+            f"has a derived feature {name!r} that mixes rows, so that one label's answer would depend on the other labels",
+            "write it row by row, such as a ratio of two aggregates; what mixes events is an Aggregation",
+        )
+        for name, expression in derived
+        if not treats_rows_alone(json.loads(expression.data))
     ]
 
 
@@ -39,7 +71,17 @@ def _problems(aggregation: Aggregation, columns: Mapping[str, DataType] | None) 
     if aggregation.bounds not in ("[)", "[]", "(]", "()"):
         yield f"with unknown bounds {aggregation.bounds!r}", 'bounds are "[)", "[]", "(]" and "()"'
     if aggregation.delay < 0:
-        yield f"with a negative delay of {-aggregation.delay} us, which would look ahead", "delay= is zero or more"
+        yield (
+            f"with a negative delay of {format_duration(-aggregation.delay)}, which would look ahead",
+            "delay= is zero or more",
+        )
+    if aggregation.approx:
+        yield "with approx=True, and it has no approximate form", "leave out approx=: the exact answer is computed"
+    if aggregation.where is not None and not treats_rows_alone(json.loads(aggregation.where.data)):
+        yield (
+            "with a where= that mixes rows, so that later events would decide on earlier ones",
+            "write a condition on the event's own columns, such as pl.col('amount') > 0",
+        )
     if aggregation.column is None and not function.without_column:
         yield "without a column", f'write Aggregation("amount", "{function.name}")'
     if aggregation.order_by is not None and not function.ordered:
@@ -71,9 +113,11 @@ def _parameter_problems(aggregation: Aggregation, function: Function) -> Iterato
             yield f"without {name}=", _HINTS[name]
         elif not _usable(name, given[name]):
             yield f"with {name}={given[name]!r}", _HINTS[name]
+    if not isinstance(given.get("skip_nan", False), bool):
+        yield f"with skip_nan={given['skip_nan']!r}", _HINTS["skip_nan"]
     if aggregation.by is not None:
         values = given.get("values")
-        if not isinstance(values, list) or not values or len({json.dumps(v) for v in values}) < len(values):
+        if not isinstance(values, list) or not values or len({json.dumps(v) for v in values}) < len(values) or None in values:
             yield f"by {aggregation.by!r} without its values", 'list each once: by="carrier", values=["AA", "DL"]'
 
 
@@ -92,9 +136,15 @@ def _type_problems(aggregation: Aggregation, function: Function, columns: Mappin
     for role, name in (("of", aggregation.column), ("by", aggregation.by), ("ordered by", aggregation.order_by)):
         if name is not None and name not in columns:
             yield f"{role} a column {name!r} that does not exist", did_you_mean(name, columns)
+    order = columns.get(aggregation.order_by or "")
+    if order is not None and not accepted(FUNCTIONS["min"], order):
+        yield f"ordered by {aggregation.order_by!r}, which is {order!r}", "order by a column whose values compare"
     column = columns.get(aggregation.column or "")
+    skips_nan = json.loads(aggregation.parameters).get("skip_nan") is True
+    if skips_nan and (aggregation.column is None or (column is not None and taken(function, column) not in FLOATS)):
+        yield "with skip_nan=True, which is for columns of floats", "leave out skip_nan="
     if column is not None and not accepted(function, taken(function, column)):
         yield (
             f"that takes {_TAKES.get(function.accepts, 'other values')}, and {aggregation.column!r} is {column!r}",
-            "choose another function, or cast the column in a transform",
+            "choose another function, or cast the column in the source's prepare=",
         )

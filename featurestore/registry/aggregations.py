@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any, Final, Literal, TypeAlias
 
 from featurestore.registry.records import Expression, set_fields
-from featurestore.time import parse_duration
+from featurestore.time import format_duration, parse_duration
 
 Duration: TypeAlias = str | timedelta | int
 Bounds: TypeAlias = Literal["[)", "[]", "(]", "()"]
@@ -59,6 +59,24 @@ def _window(value: Any) -> Window:
     return lifetime() if value == LIFETIME else sliding(value)
 
 
+def _delay(value: Duration) -> int:
+    """Microseconds; negative ones are kept, for the view's checks to name the view and the feature."""
+    if isinstance(value, str) and value.strip().startswith("-"):
+        return -parse_duration(value.strip()[1:])
+    if isinstance(value, timedelta) and value < timedelta():
+        return -parse_duration(-value)
+    if isinstance(value, int) and value < 0:
+        return value
+    return parse_duration(value)
+
+
+def _parameter(value: Any) -> str:
+    """What JSON has no form for: durations as text that reads back, others by their own text."""
+    if isinstance(value, timedelta) and value >= timedelta():
+        return format_duration(parse_duration(value))
+    return str(value)
+
+
 @dataclass(frozen=True, slots=True, init=False)
 class Aggregation:
     """One function of one column over windows.
@@ -69,7 +87,7 @@ class Aggregation:
         windows: ``"1d"``, or :func:`sliding`, :func:`sawtooth`, :func:`tumbling`, :func:`lifetime`; none means lifetime.
         where: a Polars expression; rows for which it is false or null are not there.
         bounds: which ends of the window are closed; ``"[)"`` leaves out an event at exactly the instant.
-        delay: how long before the instant the window ends.
+        delay: how long before the instant the window ends; a negative one would look ahead, and is refused by ``plan``.
         empty: the value of an empty window, where it is not the function's own (0 for counts, else null).
         name: the stem of the feature names, instead of ``{column}_{function}``.
         approx: a mergeable sketch in place of the exact answer, where the function has one.
@@ -115,11 +133,11 @@ class Aggregation:
             windows=tuple(_window(w) for w in windows) or (lifetime(),),
             where=where if where is None or isinstance(where, Expression) else Expression.of(where),
             bounds=bounds,
-            delay=parse_duration(delay),
+            delay=_delay(delay),
             empty=None if empty is None else json.dumps(empty),
             name=name,
             approx=approx,
             order_by=order_by,
             by=by,
-            parameters=json.dumps(parameters, sort_keys=True, default=str),
+            parameters=json.dumps(parameters, sort_keys=True, default=_parameter),
         )

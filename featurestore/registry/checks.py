@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from featurestore.errors import DataTypeError, DefinitionError, did_you_mean
-from featurestore.registry.aggregation_checks import aggregation_problems
+from featurestore.registry.aggregation_checks import aggregation_problems, window_problems
 from featurestore.registry.definitions import (
     KINDS,
     Definition,
@@ -179,7 +179,7 @@ def _view_problems(view: FeatureView, definitions: Definitions) -> Iterator[Defi
     if view.aggregations and view.last_non_null:
         yield problem(view, "has aggregations and last_non_null=True", 'use Aggregation(column, "last"), which skips nulls')
     yield from _feature_problems(view, source)
-    for message, hint in aggregation_problems(view.aggregations):
+    for message, hint in [*aggregation_problems(view.aggregations), *window_problems(view)]:
         yield problem(view, message, hint)
 
 

@@ -14,41 +14,10 @@ from typing import Any, Final
 import polars as pl
 from polars.exceptions import PolarsError
 
+from featurestore.registry.row_wise import treats_rows_alone
 from featurestore.time import ARRIVAL_TIME, SEQUENCE
 
 HIDDEN: Final = (ARRIVAL_TIME, SEQUENCE)
-
-# What Polars calls the nodes of expressions, in their JSON form, that answer each row from that row alone.
-_ROW_WISE_NODES: Final = frozenset(
-    {
-        "Column",
-        "Selector",
-        "Literal",
-        "Alias",
-        "Cast",
-        "BinaryExpr",
-        "Ternary",
-        "KeepName",
-        "RenameAlias",
-        "Field",
-        "StructEval",
-    }
-)
-_ROW_WISE_FUNCTIONS: Final = frozenset(
-    {
-        "Abs", "ArrayExpr", "AsStruct", "Atan2", "BinaryExpr", "CategoricalExpr", "Cbrt", "Ceil", "Clip", "Coalesce",
-        "Exp", "Expm1", "FillNull", "Floor", "Hash", "ListExpr", "Log", "Log1p", "MaxHorizontal", "MeanHorizontal",
-        "MinHorizontal", "Negate", "Pow", "PowExpr", "Replace", "ReplaceStrict", "Round", "RoundSF",
-        "RoundSignificant", "Sign", "Sqrt", "StringExpr", "StructExpr", "SumHorizontal", "TemporalExpr",
-        "Trigonometry", "Truncate", "Unary",
-    }
-)  # fmt: skip
-_ROW_WISE_BOOLEANS: Final = frozenset(
-    {
-        "AllHorizontal", "AnyHorizontal", "IsBetween", "IsFinite", "IsIn", "IsInfinite", "IsNan", "IsNotNan",
-        "IsNotNull", "IsNull", "IsClose", "Not",
-    }
-)  # fmt: skip
 
 
 class Events(pl.LazyFrame):
@@ -175,43 +144,7 @@ def is_row_wise(expression: pl.Expr) -> bool:
         text = expression.meta.serialize(format="json")
     except (PolarsError, ImportError, TypeError, ValueError, RecursionError):
         return False
-    return _alone(json.loads(text))
-
-
-def _alone(node: Any) -> bool:
-    if isinstance(node, str):  # nodes without arguments, such as "Len"
-        return node in ("Element", "Wildcard")
-    kind, content = next(iter(node.items()))
-    if kind == "Function":
-        return _function_alone(content["function"]) and all(_alone(part) for part in content["input"])
-    if kind == "Eval":  # runs within the list of one row
-        return _alone(content["expr"])
-    if kind not in _ROW_WISE_NODES:
-        return False
-    if kind == "Literal":
-        return not (isinstance(content, dict) and {"Series", "Range"} & content.keys())
-    if kind in ("Column", "Selector", "Field"):
-        return True
-    return all(_alone(part) for part in _children(kind, content))
-
-
-def _children(kind: str, content: Any) -> list[Any]:
-    if isinstance(content, list):
-        return [part for part in content[:1] if isinstance(part, dict)]
-    names = {"Cast": ["expr"], "BinaryExpr": ["left", "right"], "Ternary": ["predicate", "truthy", "falsy"]}
-    named = names.get(kind, ["expr", "evaluation"])
-    parts = [content[name] for name in named if name in content]
-    return [p for part in parts for p in (part if isinstance(part, list) else [part])] or ["unknown"]
-
-
-def _function_alone(function: Any) -> bool:
-    name, detail = (function, None) if isinstance(function, str) else next(iter(function.items()))
-    detail_name = detail if isinstance(detail, str) else next(iter(detail), "") if isinstance(detail, dict) else ""
-    if name == "Boolean":
-        return detail_name in _ROW_WISE_BOOLEANS
-    if name == "StringExpr" and detail_name == "ConcatVertical":
-        return False
-    return name in _ROW_WISE_FUNCTIONS
+    return treats_rows_alone(json.loads(text))
 
 
 def _expressions(positional: Iterable[Any], named: dict[str, Any]) -> list[pl.Expr]:

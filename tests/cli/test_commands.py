@@ -239,3 +239,46 @@ def test_doctor_names_what_is_broken(copy):
     broken = {check["name"]: check for check in ran.json["checks"] if check["state"] == "problem"}
     assert ran.code == 1
     assert "bikes.py:1" in broken["definitions"]["found"]
+
+
+def test_check_leakage_passes_an_honest_view_and_tells_a_leak(copy):
+    honest = run("check", "leakage", "station_state", "--sample", "10", "--repo", copy, "--json")
+    assert (honest.code, honest.json["success"], honest.json["leaks"]) == (0, True, [])
+    assert honest.json["compared"] > 0
+    (copy / "definitions" / "leaky.py").write_text(
+        "import polars as pl\n"
+        "from featurestore import feature_view\n"
+        "from bikes import readings, station\n\n\n"
+        "@feature_view(entities=[station], source=readings, allow_future=True)\n"
+        "def next_bikes(events: pl.LazyFrame) -> pl.LazyFrame:\n"
+        '    later = pl.col("bikes").shift(-1).over("station", order_by="measured_at")\n'
+        '    return events.select("station", "measured_at", later=later)\n'
+    )
+    assert run("apply", "--repo", copy).code == 0
+    leaky = run("check", "leakage", "next_bikes", "--repo", copy, "--seed", "1", "--json")
+    assert leaky.code == 3
+    assert [leak["feature"] for leak in leaky.json["leaks"]] == ["later"]
+    assert "1 feature leaks" in run("check", "leakage", "next_bikes", "--repo", copy).out
+
+
+def test_conformance_judges_an_engine_without_a_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    judged = run("conformance", "--engine", "cpu", "--json")
+    assert judged.code == 0
+    assert judged.json["engine"] == "cpu"
+    assert judged.json["cases"] >= 150
+    assert judged.json["failed"] == 0
+    assert "0 failed" in run("conformance", "--engine", "oracle").out
+
+
+def test_conformance_lists_what_failed(monkeypatch):
+    from featurestore.testing import conformance
+
+    first = conformance.load_groups()[0]
+    result = conformance.run(lambda group, case: ["wrong"] * len(case.expected), [first])
+    assert result["failed"] == result["cases"] > 0
+    monkeypatch.setattr(conformance, "run", lambda engine: {**result, "engine": engine})
+    failed = run("conformance")
+    assert failed.code == 3
+    assert result["failures"][0]["case"] in failed.out
+    assert f"{result['failed']} failed" in failed.out

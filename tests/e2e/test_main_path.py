@@ -106,11 +106,14 @@ def test_a_materialization_that_is_killed_ends_in_the_same_state_when_it_is_run_
     call(repo, "materialize")
     whole = time.monotonic() - started
 
-    killed = 0
-    for batch, fraction in enumerate((0.5, 0.7, 0.85, 1.0), start=1):
+    killed, limit = 0, whole * 0.9
+    for batch in range(1, 6):
         write_trips(repo / f"b{batch}.csv", batch=batch)
         call(repo, "ingest", "trips", str(repo / f"b{batch}.csv"))
-        killed += call_and_kill(repo, whole * fraction, "materialize")
+        # The first run also starts the server, and the machine is not equally busy all the time: close in on the last moment.
+        was_killed = call_and_kill(repo, limit, "materialize")
+        limit *= 1.1 if was_killed else 0.7
+        killed += was_killed
     call(repo, "materialize")
 
     cars = [f"c{i}" for i in range(CARS)]
@@ -120,7 +123,7 @@ def test_a_materialization_that_is_killed_ends_in_the_same_state_when_it_is_run_
         labels = [{"car": car, "event_timestamp": now} for car in cars]
         offline = store.get_historical_features(labels, "model").to_polars()
     assert online == {name: offline[name].to_list() for name in ("last_km", "last_stops")}
-    assert set(online["last_km"]) == {4.5}
+    assert set(online["last_km"]) == {5.5}
     assert killed >= 1, "the kills came too late to test anything"
 
 

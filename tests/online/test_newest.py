@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from featurestore.materialize.newest import ORDER, Newest, newest_rows
+from featurestore.materialize.newest import ORDER, Latest, newest_rows
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from tests.online.projects import minutes
 
@@ -36,9 +36,10 @@ def test_it_is_the_greatest_of_each_key(rows: Any, cut: int, most: int, ordered:
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
     frame = frame.sort(ORDER, nulls_last=False) if ordered else frame
     assert set(newest_rows(frame, ["k"]).rows()) == naive(rows)
-    newest = Newest(["k"], most=most)
+    latest = Latest(["k"], most=most)
     for part in frame.iter_slices(cut):
-        newest.add(part)
-    taken = newest.take()
-    assert set(taken.rows() if taken is not None else []) == naive(rows)
-    assert newest.take() is None
+        latest.add(part)
+    taken = latest.take()
+    assert set(newest_rows(taken, ["k"]).rows() if taken is not None else []) == naive(rows)
+    assert taken is None or set(taken.rows()) == {row for row in rows if row[1] == max(r[1] for r in rows if r[0] == row[0])}
+    assert latest.take() is None

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pytest
 
 from featurestore import Aggregation, Entity, EventSource, FeatureService, FeatureView, Field, RequestSource, sawtooth
 from featurestore import types as t
-from featurestore.errors import DefinitionError
 from featurestore.registry.checks import check_references, find_problems
 from featurestore.registry.definitions import Definitions, FeatureReference, OnDemandFeatureView
 from featurestore.registry.records import SourceCode
@@ -129,6 +130,11 @@ def test_views(options: dict[str, Any], message: str) -> None:
         (None, "count", {"by": "carrier", "values": ["A", "A"]}, "by 'carrier' without its values"),
         ("dealy", "sum", {}, "of a column 'dealy' that does not exist\nHint: did you mean 'delay'?"),
         (None, "count", {"by": "carier", "values": ["A"]}, "by a column 'carier' that does not exist"),
+        ("carrier", "count_distinct", {"approx": True}, "with approx=True, and it has no approximate form"),
+        ("delay", "sum", {"where": pl.col("delay") > pl.col("delay").mean()}, "with a where= that mixes rows"),
+        ("delay", "sum", {"skip_nan": 1}, "with skip_nan=1"),
+        ("carrier", "count", {"skip_nan": True}, "which is for columns of floats"),
+        ("delay", "last", {"order_by": "spot"}, "ordered by 'spot'"),
         ("carrier", "sum", {}, "that takes numbers, and 'carrier' is String"),
         ("delay", "any", {}, "that takes Bool, and 'delay' is Float64"),
         ("spot", "max", {}, "that takes values that compare"),
@@ -139,22 +145,21 @@ def test_aggregations(column: str | None, function: str, options: dict[str, Any]
     assert any("feature view 'v' has an aggregation" in f and message in f for f in found)
 
 
-def test_a_negative_delay_cannot_be_written_nor_stored() -> None:
-    with pytest.raises(DefinitionError, match="cannot be negative"):
-        Aggregation("delay", "sum", delay=-5)
-    aggregation = replace_delay(Aggregation("delay", "sum"), -5)
-    assert "negative delay of 5 us" in one(view(aggregations=[aggregation]))
+@pytest.mark.parametrize("delay", [-5, "-5us", timedelta(microseconds=-5)])
+def test_a_negative_delay_is_found_with_its_view_and_feature(delay: Any) -> None:
+    found = one(view(aggregations=[Aggregation("delay", "sum", delay=delay)]))
+    assert "feature view 'v' has an aggregation 'delay_sum' with a negative delay of 5us" in found
 
 
-def replace_delay(aggregation: Aggregation, delay: int) -> Aggregation:
-    object.__setattr__(aggregation, "delay", delay)
-    return aggregation
+def test_a_derived_feature_that_mixes_labels_is_found() -> None:
+    mixed = view(aggregations=[Aggregation("delay", "sum")], derived={"odd": pl.col("delay_sum").shift(1)})
+    assert "feature view 'v' has a derived feature 'odd' that mixes rows" in one(mixed)
+    assert problems(view(aggregations=[Aggregation("delay", "sum")], derived={"twice": pl.col("delay_sum") * 2})) == []
 
 
 def test_types_are_not_held_against_a_view_whose_columns_are_unknown() -> None:
     wrong_type = view(aggregations=[Aggregation("carrier", "sum")])
     assert problems(wrong_type, schema=None) == []
-    assert problems(replace_transform(wrong_type)) == []  # the transform may have made it a number
 
 
 def replace_transform(changed: FeatureView) -> FeatureView:
@@ -209,3 +214,7 @@ def test_one_view_may_be_used_twice_under_an_alias() -> None:
 def test_a_circle_of_on_demand_views_is_found() -> None:
     found = problems(on_demand(FeatureReference("b"), name="a"), on_demand(FeatureReference("a"), name="b"))
     assert ["reads its own features" in f for f in found] == [True, True]
+
+
+def test_windows_over_a_transform_are_refused() -> None:
+    assert "has aggregations over a transform" in one(replace_transform(view(aggregations=[Aggregation("delay", "sum")])))

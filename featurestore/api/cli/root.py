@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "dataset": "Training sets: create, list, show, verify, rebuild, diff.",
     "sql": "Ask the lake in SQL.",
     "validate": "Evaluate expectations, profile, measure drift.",
+    "check": "Hold a view to the contract of time: leakage.",
     "serve": "Start the HTTP service.",
     "status": "What there is, and how fresh it is.",
     "registry": "Definitions, revisions, lineage, runs.",
@@ -32,6 +33,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "feast": "Come over from Feast: definitions and online data.",
     "erase": "Remove every row of an entity's keys.",
     "doctor": "What this machine has, and what is missing.",
+    "conformance": "Judge an engine of windows by the cases of the package.",
     "demo": "From raw logs to served features, on real data.",
     "completion": "Print the completion script of a shell.",
 }

@@ -20,7 +20,7 @@ from featurestore.errors import RetrievalError
 from featurestore.feast.stores.file_sources import append, instant, scan
 from featurestore.feast.stores.historical import Retrieval
 from featurestore.feast.stores.retrieval_job import ColumnarRetrievalJob
-from featurestore.materialize.newest import Newest
+from featurestore.materialize.newest import Latest, newest_rows
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.casts import INSTANT
 
@@ -160,11 +160,11 @@ def newest_of(frame: pl.LazyFrame, keys: Sequence[str], event_time: str, created
     prepared = frame.with_row_index(SEQUENCE).with_columns(
         instant(pl.col(event_time)).alias(EVENT_TIME), arrival.alias(ARRIVAL_TIME), pl.lit(1, pl.Int8).alias(_ONE)
     )
-    newest = Newest([*keys, _ONE])
+    latest = Latest([*keys, _ONE])
     for batch in prepared.collect_batches(chunk_size=_BATCH, maintain_order=True, engine="streaming"):
-        newest.add(batch.drop_nulls([*keys, EVENT_TIME]))  # a row without a key is of no entity
-    found = newest.take()
-    return prepared.collect_schema().to_frame() if found is None else found
+        latest.add(batch.drop_nulls([*keys, EVENT_TIME]))  # a row without a key is of no entity
+    found = latest.take()
+    return prepared.collect_schema().to_frame() if found is None else newest_rows(found, [*keys, _ONE])
 
 
 def _between(frame: pl.LazyFrame, event_time: str, start: datetime | None, end: datetime | None) -> pl.LazyFrame:

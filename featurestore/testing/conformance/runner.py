@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final, TypeAlias
 
 from featurestore.errors import ConfigError, did_you_mean
@@ -63,9 +64,11 @@ def run(engine: str | Engine = "cpu", groups: Sequence[Group] | None = None) -> 
 def same(found: Any, expected: Any) -> bool:
     """Whether a value is the one expected: floats within the tolerance, NaN as NaN, lists element by element."""
     if isinstance(expected, list):
-        return found is not None and len(found) == len(expected) and all(map(same, found, expected))
+        return isinstance(found, list | tuple) and len(found) == len(expected) and all(map(same, found, expected))
     if found is None or expected is None or isinstance(expected, str | bool):
         return bool(found == expected) and type(found) is type(expected)
+    if isinstance(found, bool) or not isinstance(found, int | float | Decimal):
+        return False
     if math.isnan(expected) or math.isinf(expected):
         return math.isnan(found) if math.isnan(expected) else bool(found == expected)
     return math.isclose(found, expected, rel_tol=TOLERANCE)

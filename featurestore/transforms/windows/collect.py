@@ -33,7 +33,7 @@ class Collector:
             raise TransformError(
                 self._view,
                 f"feature {self._feature.name!r}: an integer sum does not fit 64 bits",
-                hint="cast the column to Float64 or to a Decimal in a transform, or sum over a shorter window",
+                hint="cast the column to Float64 or to a Decimal in the source's prepare=, or sum over a shorter window",
             )
         self._answers.append(answer)
 
