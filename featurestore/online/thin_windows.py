@@ -1,8 +1,8 @@
 """The plain functions of numbers over windows that all end at one instant: a few numpy calls for all features of a column.
 
 The kernels of ``transforms/windows`` answer anything, at any instants, and take milliseconds to begin; a request has one
-instant and a few hundred events. What is plain (count, sum, mean, min, max, first, last of numbers) is answered here, and
-held to the kernels by property tests. Where the plain way is not known to be exact, there is no answer here, and the kernels give it:
+instant and a few hundred events. What is plain (count, sum, mean, min, max, first, last of numbers) is answered here, and held
+to the kernels by property tests. Where the plain way is not known to be exact, there is no answer here but the kernels':
 
 * a sum of floats is taken if its rounding error, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken
   exactly (``math.fsum``: Shewchuk, "Adaptive precision floating-point arithmetic", 1997);
