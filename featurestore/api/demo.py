@@ -187,7 +187,7 @@ def _look_up(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[
     statuses = {name: str(column[0]) for name, column in answer.statuses.items()}
     summary.facts["in_process"] = values
     summary.facts["statuses"] = statuses
-    lines = [f"{name:<18} {value!s:<20} {statuses[name]}" for name, value in values.items()]
+    lines = [f"{name:<24} {value!s:<20} {statuses[name]}" for name, value in values.items()]
     return "Looked up in process", [f"{json.dumps(ENTITY)}, as of {store.clock.now():%Y-%m-%d %H:%M} UTC", *lines]
 
 
