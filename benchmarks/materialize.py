@@ -18,15 +18,14 @@ import json
 import os
 import platform
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-import venv
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+
+from harness import peer_python, run
 
 FEATURES = [f"f{number}" for number in range(10)]
 START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -154,44 +153,10 @@ def newest(frame: Any, sample: list[int]) -> dict[str, list[float]]:
 def measured(command: list[str]) -> tuple[dict[str, Any], float]:
     """The result that a process prints, with its own wall seconds, and the peak memory of its process tree in MiB."""
     started = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT.parent)})
-    peak = [0.0]
-    watcher = threading.Thread(target=_watch, args=(process.pid, peak))
-    watcher.start()
-    output, _ = process.communicate()
+    finished = run(command, {"PYTHONPATH": str(ROOT.parent)})
     whole = time.perf_counter() - started
-    watcher.join()
-    if process.returncode:
-        raise SystemExit(f"{command[:2]} ended with status {process.returncode}")
-    (line,) = [line for line in output.splitlines() if line.startswith("RESULT ")]
-    return {**json.loads(line[7:]), "whole": whole}, peak[0]
-
-
-def _watch(pid: int, peak: list[float]) -> None:
-    import psutil
-
-    while True:
-        try:
-            process = psutil.Process(pid)
-            tree = [process, *process.children(recursive=True)]
-            total = sum(p.memory_info().rss for p in tree if p.is_running()) / 2**20
-            if process.status() == psutil.STATUS_ZOMBIE:
-                return
-        except psutil.NoSuchProcess:
-            return
-        peak[0] = max(peak[0], total)
-        time.sleep(0.02)
-
-
-def feast_python() -> str:
-    """The interpreter of Feast's own environment, made if need be."""
-    folder = ROOT / ".peers" / "feast"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        venv.create(folder, with_pip=True)
-    if subprocess.run([python, "-c", "import feast, redis"], capture_output=True, check=False).returncode:
-        subprocess.run([python, "-m", "pip", "install", "--quiet", FEAST], check=True)
-    return str(python)
+    (line,) = [line for line in finished.output.splitlines() if line.startswith("RESULT ")]
+    return {**json.loads(line[7:]), "whole": whole}, finished.peak_bytes / 2**20
 
 
 def main() -> None:
@@ -229,7 +194,7 @@ def main() -> None:
         del frame
         sides = {"ours": [sys.executable, __file__, "--task", json.dumps(task)]}
         if not arguments.without_feast:
-            sides["feast"] = [feast_python(), "-c", FEAST_SIDE, json.dumps(task)]
+            sides["feast"] = [peer_python("feast"), "-c", FEAST_SIDE, json.dumps(task)]
         taken: dict[str, dict[str, list[float]]] = {what: {side: [] for side in sides} for what in ("seconds", "cpu", "whole")}
         memory = dict.fromkeys(sides, 0.0)
         for _ in range(arguments.rounds):
