@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test test-many feast-test feast-suite check format bench docs lock clean
+.PHONY: help demo test test-many feast-test feast-suite check format bench bench-small docs lock clean
 .DEFAULT_GOAL := help
 
 help:  ## show this list
@@ -59,9 +59,11 @@ format: $(VENV)/.dev  ## mend what the formatter can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.dev  ## what it costs against its peers: rows of JSON in benchmarks/results
-	@mkdir -p benchmarks/results
-	for name in startup asof windows materialize validation ingest; do $(BIN)/python benchmarks/$$name.py | tee -a benchmarks/results/rows.jsonl; done
+bench: $(VENV)/.dev .venv-feast/.ready  ## what it costs against its peers: tables in docs/benchmarks.md
+	$(BIN)/python benchmarks/run.py
+
+bench-small: $(VENV)/.dev .venv-feast/.ready  ## the same at a size of seconds, for the answers' sake
+	$(BIN)/python benchmarks/run.py --small
 
 docs: $(VENV)/.dev  ## draw the pictures of the docs anew
 	$(BIN)/python docs/draw_windows.py

@@ -1,8 +1,8 @@
 """What the benchmarks share: rows of figures, peers in environments of their own, processes measured from outside.
 
-Every benchmark asserts its answer first, runs the sides in turns, and prints one JSON row a comparison with the fields
-``work``, ``against``, ``ours``, ``theirs``, ``ratio`` (theirs / ours: above 1 means less for ours), ``goal``, ``reached``,
-``memory``, ``machine``, ``date``. Absolute times mean little on a shared machine; ratios of one run do.
+Every benchmark asserts its answer first, runs the sides in turns, and prints one JSON row a comparison (:func:`print_row`);
+``benchmarks/run.py`` runs them all and keeps the rows. With ``--small`` a benchmark takes a size that ends within seconds, for
+its answers' sake. Absolute times mean little on a shared machine; ratios of one run do.
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ import os
 import platform
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
-import venv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent
-PEERS = {"feast": "feast[redis]==0.67.0"}
+PEERS = {"feast": ".venv-feast"}
+"""Environments that the Makefile makes from lock files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,28 +88,56 @@ def median_cpu(runs: Sequence[Run]) -> float:
 
 
 def peer_python(name: str) -> str:
-    """The interpreter of a peer's own environment under ``benchmarks/.peers``, made if need be."""
-    python = ROOT / ".peers" / name / "bin" / "python"
-    if not python.exists():
-        venv.create(python.parent.parent, with_pip=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", PEERS[name]], check=True)
-    return str(python)
+    """The interpreter of a peer's own environment, made from its lock file if need be."""
+    folder = PEERS[name]
+    subprocess.run(["make", "--silent", f"{folder}/.ready"], cwd=ROOT.parent, check=True, stdout=subprocess.DEVNULL)
+    return str(ROOT.parent / folder / "bin" / "python")
 
 
-def print_row(work: str, against: str, ours: float, theirs: float, goal: float, **more: Any) -> None:
-    """One comparison as a JSON line; ``ratio`` is theirs / ours."""
+def print_row(
+    work: str,
+    against: str,
+    ours: float,
+    theirs: float,
+    goal: float | None,
+    *,
+    unit: str = "s",
+    memory: tuple[float, float | None] | None = None,
+    **more: Any,
+) -> None:
+    """One comparison as a JSON line.
+
+    Args:
+        work: what was done, its size included.
+        against: the peer with its version, or a limit.
+        ours, theirs: in ``unit``; less is better. ``ratio`` is theirs / ours: above 1 means less for ours.
+        goal: the ratio to reach; None where the row stands for itself.
+        memory: peak MiB of the process tree: ours, theirs.
+        more: further fields.
+    """
     ratio = theirs / ours
     row = {
         "work": work,
         "against": against,
-        "ours": round(ours, 4),
-        "theirs": round(theirs, 4),
-        "ratio": round(ratio, 2),
+        "unit": unit,
+        "ours": _rounded(ours),
+        "theirs": _rounded(theirs),
+        "ratio": _rounded(ratio),
         "goal": goal,
-        "reached": ratio >= goal,
+        "reached": None if goal is None else ratio >= goal,
+        "memory": None if memory is None else [None if mib is None else round(mib) for mib in memory],
         **more,
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, {_memory_gib()} GiB, Python {platform.python_version()}",
+        "load": round(os.getloadavg()[0], 1),
         "date": datetime.now(UTC).date().isoformat(),
     }
     print(json.dumps(row), flush=True)
-    sys.stdout.flush()
+
+
+def _rounded(value: float) -> float:
+    """Four significant digits."""
+    return float(f"{value:.4g}")
+
+
+def _memory_gib() -> int:
+    return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)

@@ -1,6 +1,6 @@
 """Materializing 2,000,000 rows x 10 features into 100,000 keys: ours against Feast, into the same Valkey server.
 
-    python benchmarks/materialize.py [--rows 2000000] [--keys 100000] [--rounds 3]
+    python benchmarks/materialize.py [--rows 2000000] [--keys 100000] [--rounds 3] [--small]
 
 Both start at Parquet files on the local disk (ours in its lake, Feast's its FileSource, the same rows) and end with the newest
 row of every key in the server, flushed before each run. What is timed on both sides is the call of ``materialize`` alone, in a
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -25,13 +23,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from harness import peer_python, run
+from harness import peer_python, print_row, run
 
 FEATURES = [f"f{number}" for number in range(10)]
 START = datetime(2024, 1, 1, tzinfo=UTC)
 SPAN = timedelta(days=90)
 SAMPLE = 200
-FEAST = "feast[redis]==0.67.0"
+FEAST = "Feast 0.67.0, same Valkey"
 ROOT = Path(__file__).resolve().parent
 
 FEAST_SIDE = """
@@ -164,9 +162,11 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2_000_000)
     parser.add_argument("--keys", type=int, default=100_000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--without-feast", action="store_true")
+    parser.add_argument("--small", action="store_true", help="a size that ends within seconds, for the answers' sake")
     parser.add_argument("--task", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.small:
+        arguments.rows, arguments.keys, arguments.rounds = 20_000, 1_000, 1
     if arguments.task:
         print("RESULT " + json.dumps(ours(json.loads(arguments.task))))
         return
@@ -192,9 +192,10 @@ def main() -> None:
         }
         land(task, frame)
         del frame
-        sides = {"ours": [sys.executable, __file__, "--task", json.dumps(task)]}
-        if not arguments.without_feast:
-            sides["feast"] = [peer_python("feast"), "-c", FEAST_SIDE, json.dumps(task)]
+        sides = {
+            "ours": [sys.executable, __file__, "--task", json.dumps(task)],
+            "feast": [peer_python("feast"), "-c", FEAST_SIDE, json.dumps(task)],
+        }
         taken: dict[str, dict[str, list[float]]] = {what: {side: [] for side in sides} for what in ("seconds", "cpu", "whole")}
         memory = dict.fromkeys(sides, 0.0)
         for _ in range(arguments.rounds):
@@ -212,27 +213,15 @@ def main() -> None:
 def report(taken: dict[str, dict[str, list[float]]], memory: dict[str, float], arguments: argparse.Namespace) -> None:
     """Print the rows: seconds of the call and of the process, peak memory."""
     work = f"materialize {arguments.rows} rows x {len(FEATURES)} features into {arguments.keys} keys"
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
-    load = [round(part, 1) for part in os.getloadavg()]
-    fixed = {"memory": round(memory["ours"]), "machine": machine, "load": load, "date": datetime.now(UTC).date().isoformat()}
-    figures = [
-        ("wall seconds of the call", _median(taken["seconds"]), 20.0),
-        ("CPU seconds of the call", _median(taken["cpu"]), 20.0),
-        ("wall seconds of the whole process", _median(taken["whole"]), None),
-        ("peak MiB of the process tree", memory, 2.0),
-    ]
-    for unit, sides, goal in figures:
-        row: dict[str, Any] = {"work": f"{work}, {unit}", "ours": round(sides["ours"], 3)}
-        if "feast" in sides:
-            ratio = sides["feast"] / sides["ours"]
-            row |= {
-                "against": FEAST,
-                "theirs": round(sides["feast"], 3),
-                "ratio": round(ratio, 2),
-            }
-            if goal is not None:
-                row |= {"goal": goal, "reached": ratio >= goal}
-        print(json.dumps(row | fixed))
+    both = (memory["ours"], memory["feast"])
+    for what, name, goal in (
+        ("seconds", "wall of the call", 40),
+        ("cpu", "CPU of the call", 40),
+        ("whole", "wall of the whole process", None),
+    ):
+        medians = _median(taken[what])
+        print_row(f"{work}, {name}", FEAST, medians["ours"], medians["feast"], goal, memory=both)
+    print_row(f"{work}, peak memory", FEAST, *both, 3, unit="MiB")
 
 
 def _median(taken: dict[str, list[float]]) -> dict[str, float]:
