@@ -24,7 +24,8 @@ CODE = SourceCode("f", "def f(rows):\n    return rows\n")
 
 
 def view(**options: Any) -> FeatureView:
-    return FeatureView("v", **{"entities": [plane], "source": flights, "features": ["delay"], **options})
+    named = {} if "aggregations" in options else {"features": ["delay"]}
+    return FeatureView("v", **{"entities": [plane], "source": flights, **named, **options})
 
 
 def problems(*extra: Any, schema: pa.Schema | None = SCHEMA) -> list[str]:
