@@ -13,7 +13,7 @@ from typing import Any
 import pandas as pd
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore import Aggregation, FeatureView, sawtooth
@@ -24,6 +24,7 @@ from featurestore.offline import get_historical_features
 from featurestore.online import delete_prefix, get_online_features
 from featurestore.testing.oracle import Definition, aggregate
 from featurestore.time import to_micros
+from tests.many import many
 from tests.online.projects import SCHEMA, USER, SmallProject, minutes, payments, row
 
 PAYMENTS = payments()
@@ -197,7 +198,7 @@ def same(found: dict[str, list[Any]], wanted: dict[str, list[Any]]) -> None:
     }
 
 
-@settings(max_examples=5, deadline=None)
+@many(5, share=0.02)
 @given(BATCHES)
 def test_every_form_answers_as_the_oracle_over_its_rows(store_url: str, batches: list[list[tuple[Any, ...]]]) -> None:
     made = list(landed(batches))
