@@ -32,8 +32,8 @@ demo: $(VENV)/.runtime  ## raw flight logs to a served feature, on real data
 test: $(VENV)/.dev  ## every test, real servers included
 	$(BIN)/python -m pytest -n auto
 
-test-many: $(VENV)/.dev  ## thousands of random streams through the window kernels: minutes
-	WINDOW_EXAMPLES=5000 $(BIN)/python -m pytest -n auto -m slow tests/windows
+test-many: $(VENV)/.dev  ## thousands of random streams through windows, offline and online: many minutes
+	WINDOW_EXAMPLES=5000 $(BIN)/python -m pytest -n auto -m slow tests/windows tests/windows_online
 
 FEAST := .venv-feast/bin/python
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from featurestore.errors import DefinitionError, FeatureStoreError
-from featurestore.registry.checks import problem
+from featurestore.registry.aggregation_checks import aggregation_problems, window_problems
+from featurestore.registry.checks import problem, source_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,11 +38,14 @@ def _view_problems(definitions: Definitions, source_schemas: Mapping[str, pa.Sch
         source = definitions.sources.get(view.source)
         read = None if source is None else _source_columns(source, source_schemas)
         columns = None
-        if source is not None and read is not None and (view.transform is not None or view.expectations):
+        if source is not None and read is not None and (view.transform is not None or view.expectations or view.aggregations):
             try:
                 columns = _view_columns(view, source, read)
             except FeatureStoreError as error:
-                if view.transform is not None and _is_certain(error):
+                if view.aggregations and isinstance(error, DefinitionError):
+                    if not _is_known(view, source, source_schemas):
+                        yield error
+                elif view.transform is not None and _is_certain(error):
                     why = error.message.removeprefix(f"feature view {view.name!r}: ")
                     yield problem(view, f"does not work on the columns of source {source.name!r}: {why}", error.hint)
         yield from _expectation_problems(view, columns)
@@ -74,6 +78,12 @@ def _view_columns(view: FeatureView, source: EventSource, read: pa.Schema) -> pa
         features = compute_view(view, source, empty_events(read), engine="cpu").features
     keys = [(key.name, key.type) for key in view.join_keys]
     return _arrow([*keys, (source.event_time, Timestamp), *((field.name, field.type) for field in features)])
+
+
+def _is_known(view: FeatureView, source: EventSource, source_schemas: Mapping[str, pa.Schema]) -> bool:
+    """Whether the registry says already what is wrong with a view of windows: what is seen without its transform's output."""
+    columns = source_columns(source, source_schemas) if view.transform is None else None
+    return bool(aggregation_problems(view.aggregations, columns) or window_problems(view))
 
 
 def _is_certain(error: FeatureStoreError) -> bool:

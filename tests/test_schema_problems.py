@@ -153,3 +153,68 @@ def test_a_plan_that_was_seen_is_what_is_applied(folder: Path) -> None:
         store.apply(author="test")
         with pytest.raises(ConflictError):
             store.apply(author="test", plan=replace(stale, base=seen.base))
+
+
+WINDOWS = """
+import polars as pl
+from featurestore import Aggregation, Entity, EventSource, FeatureView
+from featurestore import types as t
+
+user = Entity("user", join_keys={"user": t.String})
+payments = EventSource("payments", event_time="at")
+
+def cents(events):
+    return TRANSFORM
+
+spent = FeatureView(
+    "spent", entities=[user], source=payments, transform=GIVEN, derived=DERIVED, aggregations=[Aggregation(AGGREGATION)]
+)
+"""
+CENTS_AND_SHOP = 'events.select("user", "at", "shop", cents=pl.col("amount") * 100)'
+AGGREGATION = '"cents", "sum"'
+
+
+def write_windows(
+    folder: Path, aggregation: str = AGGREGATION, *, transform: str | None = CENTS_AND_SHOP, derived: str = "None"
+) -> None:
+    text = WINDOWS.replace("AGGREGATION", aggregation).replace("DERIVED", derived)
+    text = text.replace("TRANSFORM", transform or "events").replace("GIVEN", "None" if transform is None else "cents")
+    (folder / "definitions" / "shop.py").write_text(text)
+
+
+NOT_OF_THE_OUTPUT = [
+    ({"aggregation": '"amount", "sum"'}, "'amount_sum' of a column 'amount' that does not exist", "cents"),
+    ({"aggregation": '"shop", "sum"'}, "'shop_sum' that takes numbers, and 'shop' is String", "cast"),
+    ({"aggregation": '"__sequence", "max", name="s"'}, "of a column '__sequence', and names with __ in", "copy"),
+    ({"aggregation": '"cents", "sum", where=pl.col("__arrival_time") > pl.col("at")'}, "reads '__arrival_time', and", "copy"),
+    ({"aggregation": '"cents", "sum", where=pl.col("amount") > 1'}, "'cents_sum' whose where= cannot be evaluated", "cents"),
+    ({"aggregation": '"cents", "sum", where=pl.col("cents") + 1'}, "where= gives Int64, not true or false", "comparison"),
+    ({"aggregation": '"cents", "sum", by="shop", values=[1]'}, "whose values=[1] are not all String", "'shop'"),
+    ({"aggregation": '"cents", "sum", empty="none"'}, "empty='none', which is no Int64", "own type"),
+    ({"derived": '{"half": pl.col("cents_sun") / 2}'}, "derived feature 'half' whose expression cannot", "cents_sum"),
+    ({"transform": 'events.select("user", cents=pl.col("amount"))'}, "its rows have no event time 'at'", "keep"),
+    ({"transform": 'events.select("at", cents=pl.col("amount"))'}, "its rows have no join key 'user'", "keep"),
+    ({"transform": 'events.select("user", "at", cents=pl.lit(None))'}, "'cents' has no type of its own", "cast"),
+    ({"transform": 'events.select("user", "at", cents="amuont")'}, "amuont", "columns"),
+    ({"transform": None, "aggregation": '"amount", "sum", where=pl.col("amuont") > 1'}, "where= cannot be evaluated", "amount"),
+    ({"transform": None, "aggregation": '"amount", "sum", empty="none"'}, "empty='none', which is no Int64", "own type"),
+    ({"transform": None, "aggregation": '"amuont", "sum"'}, "a column 'amuont' that does not exist", "amount"),
+]
+
+
+@pytest.mark.parametrize(("written", "message", "hint"), NOT_OF_THE_OUTPUT)
+def test_aggregations_are_held_against_their_columns_once_these_are_known(
+    folder: Path, written: dict[str, Any], message: str, hint: str
+) -> None:
+    write_windows(folder)
+    with FeatureStore(folder) as store:
+        store.apply(author="test")
+        store.ingest("payments", ROWS)
+        assert store.plan().problems == ()
+    write_windows(folder, **written)
+    with FeatureStore(folder) as store:
+        (problem,) = store.plan().problems
+    assert problem.location == "definitions/shop.py:12"
+    assert "feature view 'spent'" in problem.message
+    assert message in problem.message
+    assert hint in (problem.hint or "")

@@ -19,13 +19,15 @@ class OnlineRequest(msgspec.Struct, forbid_unknown_fields=True):
     """A look-up of the newest features.
 
     ``features``: a service, or views and ``view:feature``. ``entities``: columns of join keys, or one object per entity.
-    ``request``: what request sources need, row for row with ``entities``.
+    ``request``: what request sources need, row for row with ``entities``. ``at``: an instant of the near past in place of
+    now, as RFC 3339 text; refused where the online store no longer holds what it needs.
     """
 
     features: str | list[str]
     entities: Columns | Rows
     request: Columns | Rows | None = None
     full_feature_names: bool = False
+    at: str | None = None
 
 
 class PushRequest(msgspec.Struct, forbid_unknown_fields=True):

@@ -20,8 +20,7 @@ from featurestore.online.request import entity_columns
 from featurestore.online.serving import read_serving
 from featurestore.registry.serialization import version_of
 from featurestore.transforms.casts import polars_type
-from featurestore.transforms.views import compute_view, without_quarantined
-from featurestore.transforms.windows.needs import window_events
+from featurestore.transforms.views import compute_view, window_events, without_quarantined
 
 if TYPE_CHECKING:
     from featurestore.ingestion.lake_table import LakeTable
@@ -120,8 +119,8 @@ def _erase_view(
 def _keys_of(view: FeatureView, source: EventSource, events: pl.LazyFrame, wanted: pl.DataFrame) -> pl.DataFrame:
     """The keys of a view that these events are part of, and the erased entities themselves."""
     names = [key.name for key in view.join_keys]
-    rows = window_events(view, source, events) if view.aggregations else compute_view(view, source, events).frame
-    keys = rows.select(names).unique().drop_nulls().collect()
+    compute = window_events if view.aggregations else compute_view
+    keys = compute(view, source, events).frame.select(names).unique().drop_nulls().collect()
     if set(names) == set(wanted.columns):
         keys = pl.concat([keys, wanted.select(names).cast(dict(keys.schema))]).unique()  # type: ignore[arg-type]
     return keys

@@ -26,9 +26,9 @@ from featurestore.online.window_blocks import floor_of
 from featurestore.registry.records import Field
 from featurestore.registry.serialization import to_data, version_of
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE, from_micros, to_micros
-from featurestore.transforms.casts import INSTANT, polars_type, type_of
-from featurestore.transforms.views import view_schema
-from featurestore.transforms.windows.needs import reach, window_events
+from featurestore.transforms.casts import INSTANT, polars_type
+from featurestore.transforms.views import check_rows, empty_events, view_schema, window_events
+from featurestore.transforms.windows.needs import reach
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,15 +67,14 @@ class WindowSource:
     now: datetime
     fields: tuple[Field, ...] = field(init=False)
     columns: tuple[Field, ...] = field(init=False)
+    row_wise: bool = field(init=False)
 
     def __post_init__(self) -> None:
         schema = self._table.schema(self.version)
-        kept = self.events(self._table.scan(self.version)).collect_schema()
-        hidden = {*_HIDDEN, *self.key_names}
-        object.__setattr__(self, "fields", tuple(view_schema(self.view, self.source, schema)))
-        object.__setattr__(
-            self, "columns", tuple(Field(name, type_of(dtype, name)) for name, dtype in kept.items() if name not in hidden)
-        )
+        nothing = window_events(self.view, self.source, empty_events(schema), engine="cpu")
+        object.__setattr__(self, "fields", view_schema(self.view, self.source, schema))
+        object.__setattr__(self, "columns", nothing.features)
+        object.__setattr__(self, "row_wise", nothing.row_wise)
 
     @property
     def key_names(self) -> list[str]:
@@ -94,16 +93,19 @@ class WindowSource:
     def events(self, frame: pl.LazyFrame) -> pl.LazyFrame:
         """What windows need of some rows of the table; rows without a key are none of any entity."""
         keyed = pl.all_horizontal(pl.col(*self.key_names).is_not_null())
-        return window_events(self.view, self.source, frame).filter(keyed)
+        engine = self.project.config.engine.name
+        return window_events(self.view, self.source, frame, columns=self.columns, engine=engine).frame.filter(keyed)
 
     def added(self, since: int) -> list[str] | None:
-        """The files added since a version; None where rows were deleted or rewritten."""
+        """The files added since a version; None where rows were deleted or rewritten, or any row may change others."""
+        if not self.row_wise and since != self.version:
+            return None
         files: list[str] | None = self._table.added_files(since, self.version)
         return files
 
     def keys_in(self, files: list[str], *, start: datetime | None = None, end: datetime | None = None) -> pl.DataFrame:
-        """The keys of the events of some files."""
-        frame = self.events(self._table.scan_files(files, version=self.version))
+        """The keys of the events of some files, or of all where the transform has to see them all."""
+        frame = self.events(self._table.scan_files(files if self.row_wise else self.files(), version=self.version))
         if start is not None:
             frame = frame.filter(pl.col(EVENT_TIME) >= start)
         if end is not None:
@@ -111,7 +113,9 @@ class WindowSource:
         return frame.select(self.key_names).unique().collect()
 
     def files(self, *, start: datetime | None = None, end: datetime | None = None) -> list[str]:
-        """Files that may have events in ``[start, end)``."""
+        """Files that may have events in ``[start, end)``: any, where a transform decides when an event was."""
+        if self.view.transform is not None:
+            start = end = None
         files: list[str] = self._table.files(self.version, start=start, end=end, event_time=self.source.event_time)
         return files
 
@@ -126,7 +130,12 @@ class WindowSource:
         else:
             start = from_micros(self.floor)
             files = self.files(start=start)
-            frame = self.events(self._table.scan_files(files, version=self.version)).filter(pl.col(EVENT_TIME) >= start)
+            reached = pl.col(EVENT_TIME) >= start
+            if self.view.transform is not None:  # a lost event time is an error, not an event out of reach
+                reached |= pl.col(EVENT_TIME).is_null()
+            frame = self.events(self._table.scan_files(files, version=self.version)).filter(reached)
+        if not self.row_wise:  # blocks are made in several passes, which must see the same rows
+            frame = frame.collect().lazy()
         return frame if keys is None else frame.join(keys.lazy(), on=self.key_names, how="semi")
 
 
@@ -274,7 +283,8 @@ class _Writer:
         names = self._events.key_names
         for number in range(count):
             part = kept if count == 1 else kept.filter(pl.struct(names).hash(seed=0) % count == number)
-            frame = part.sort(*names, *_HIDDEN).collect()
+            frame = part.sort(*names, *_HIDDEN, maintain_order=True).collect()
+            check_rows(self._view.name, frame)
             if frame.height:
                 first = frame.select(pl.struct(names).ne_missing(pl.struct(names).shift(1))).to_series().to_numpy().copy()
                 first[0] = True

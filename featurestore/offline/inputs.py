@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -11,7 +11,14 @@ from featurestore.errors import NotFoundError, RetrievalError, did_you_mean
 from featurestore.registry.records import Field
 from featurestore.registry.serialization import version_of
 from featurestore.time import EVENT_TIME, from_micros
-from featurestore.transforms.views import ComputedView, compute_view, view_schema, without_quarantined
+from featurestore.transforms.views import (
+    ComputedView,
+    compute_view,
+    empty_events,
+    view_schema,
+    window_events,
+    without_quarantined,
+)
 
 if TYPE_CHECKING:
     import polars as pl
@@ -108,6 +115,43 @@ class Inputs:
         source = self.definitions.source(view.source)
         for events in self.event_pieces(view, until=until):
             yield self._without_quarantined(view, compute_view(view, source, events, engine=engine)).frame
+
+    def window_events(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> ComputedView:
+        """The events that a view's windows are taken over.
+
+        Args:
+            until: only events up to this instant (microseconds) are asked for.
+        """
+        return self._window_events(view, self.events(view), until, engine)
+
+    def window_pieces(self, view: FeatureView, whole: ComputedView, *, until: int | None = None) -> Iterator[pl.LazyFrame]:
+        """The same events in frames to be read one after the other: file by file where the view computes row by row, lazily.
+
+        Args:
+            whole: what :meth:`window_events` gave for the same instant.
+        """
+        if not whole.row_wise or (view.transform is not None and view.mode != "polars"):
+            yield whole.frame
+            return
+        # The source's own event times say nothing of a transform's.
+        for events in self.event_pieces(view, until=until if view.transform is None else None):
+            yield self._window_events(view, events, until, "cpu").frame
+
+    def _window_events(self, view: FeatureView, events: pl.LazyFrame, until: int | None, engine: str) -> ComputedView:
+        import polars as pl
+
+        source, columns = self.definitions.source(view.source), None
+        if view.transform is not None:  # the types that plan and serving go by
+            nothing = empty_events(self._table(view).schema(self.pin(view.source)))
+            columns = window_events(view, source, nothing, engine="cpu").features
+        computed = window_events(view, source, events, columns=columns, engine=engine)
+        if until is None:
+            return computed
+        latest = pl.lit(until).cast(pl.Datetime("us", "UTC"))
+        wanted = pl.col(EVENT_TIME) <= latest
+        if view.transform is not None:  # a lost event time is an error, not an event that is not wanted
+            wanted |= pl.col(EVENT_TIME).is_null()
+        return replace(computed, frame=computed.frame.filter(wanted))
 
     def event_pieces(self, view: FeatureView, *, until: int | None = None) -> Iterator[pl.LazyFrame]:
         """The events of a view's source, file by file."""

@@ -105,6 +105,7 @@ class _Progress:
     buckets: int = 1
     rows: int = 0
     seconds: float = 0.0
+    whole: set[str] = field(default_factory=set)
     done: bool = field(default=False)
 
 
@@ -167,11 +168,15 @@ class HistoricalJob:
 
     @property
     def record(self) -> Mapping[str, Any]:
-        """Which engine runs it and why, and, once it ran, what it left to the CPU, in how many buckets, how long it took."""
+        """Which engine runs it and why, and, once it ran, what it left to the CPU, in how many buckets, how long it took.
+
+        ``computed_whole`` names the views whose transform mixes rows, so that it ran over all events of their source.
+        """
         progress = self._progress
         record = progress.engine.to_dict()
         if progress.done:
             record |= {"buckets": progress.buckets, "rows": progress.rows, "seconds": round(progress.seconds, 6)}
+            record |= {"computed_whole": sorted(progress.whole)} if progress.whole else {}
         return record
 
     # -- what it gives ---------------------------------------------------------------------------------------------------
@@ -266,7 +271,10 @@ class HistoricalJob:
         yield labels, [self._look_up(self._open(lookup, until), keys) for lookup in self.resolved.lookups]
 
     def _open(self, lookup: ViewLookup, until: int | None) -> ViewRows:
-        return open_rows(self._inputs, lookup, until=until, as_known=self._as_known, engine=self._progress.engine)
+        rows = open_rows(self._inputs, lookup, until=until, as_known=self._as_known, engine=self._progress.engine)
+        if not rows.row_wise:
+            self._progress.whole.add(lookup.view.name)
+        return rows
 
     def _look_up(self, rows: ViewRows, keys: pl.DataFrame) -> Answer:
         found = rows.answer(keys, engine=self._progress.engine)
@@ -316,6 +324,7 @@ class HistoricalJob:
                 counts={"rows": self._progress.rows},
                 fallbacks=record["fallbacks"],
                 buckets=self._progress.buckets,
+                **({"computed_whole": record["computed_whole"]} if self._progress.whole else {}),
             )
 
 

@@ -18,9 +18,9 @@ from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms import engines
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import KEY_ID, match_keys, number_keys
-from featurestore.transforms.views import ComputedView, named
+from featurestore.transforms.views import ComputedView, check_rows, named
 from featurestore.transforms.windows.api import compute_windows
-from featurestore.transforms.windows.needs import window_events
+from featurestore.transforms.windows.needs import columns_read
 
 if TYPE_CHECKING:
     from featurestore.offline.inputs import Inputs
@@ -32,6 +32,10 @@ class ViewRows(Protocol):
     @property
     def frame(self) -> pl.LazyFrame:
         """The rows: join keys in their types, the hidden columns, and what the look-up needs."""
+
+    @property
+    def row_wise(self) -> bool:
+        """Whether each row comes from one event; else all events were needed to compute any."""
 
     def pieces(self) -> Iterator[pl.LazyFrame]:
         """The same rows, in frames to be read one after the other."""
@@ -56,6 +60,11 @@ class AsOfRows:
     def frame(self) -> pl.LazyFrame:
         """The rows: join keys, hidden columns, features needed."""
         return self.computed.frame.select(self._columns)
+
+    @property
+    def row_wise(self) -> bool:
+        """Whether each row comes from one event."""
+        return self.computed.row_wise
 
     def pieces(self) -> Iterator[pl.LazyFrame]:
         """The same rows, in frames to be read one after the other."""
@@ -83,25 +92,30 @@ class AsOfRows:
 
 @dataclass(frozen=True, slots=True)
 class WindowRows:
-    """The events of a view's source, over which its windows are computed at each instant."""
+    """The events of a view, as they are or as its transform makes them, over which its windows are computed at each instant."""
 
     lookup: ViewLookup
-    events: pl.LazyFrame
+    computed: ComputedView
     as_known: bool
     split: Callable[[], Iterator[pl.LazyFrame]]
 
     @property
     def frame(self) -> pl.LazyFrame:
         """The events."""
-        return self.events
+        return self.computed.frame
+
+    @property
+    def row_wise(self) -> bool:
+        """Whether each of them comes from one event of the source."""
+        return self.computed.row_wise
 
     def pieces(self) -> Iterator[pl.LazyFrame]:
-        """The same events, file by file."""
+        """The same events, in frames to be read one after the other."""
         return self.split()
 
     def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
         """The same with other events."""
-        return replace(self, events=frame)
+        return replace(self, computed=replace(self.computed, frame=frame))
 
     def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
         """The features of labels; an empty window is ``PRESENT`` where it has a value, such as a count of 0."""
@@ -111,7 +125,9 @@ class WindowRows:
         keys = labels.select(*(pl.col(column).alias(key) for key, column in columns), INSTANT)
         table, ids = number_keys(keys, join_keys)
         with named(view.name):
-            events, engine = engines.collect(match_keys(self.events, table, join_keys), engine)
+            matched = match_keys(self.frame, table, join_keys, kept=columns_read(view))
+            events, engine = engines.collect(matched, engine)
+        check_rows(view.name, events)
         found = compute_windows(
             view,
             events,
@@ -133,24 +149,12 @@ def open_rows(inputs: Inputs, lookup: ViewLookup, *, until: int | None, as_known
     Raises:
         TransformError: ``as_known`` on a view that cannot answer it.
     """
-    if lookup.view.aggregations:
-        whole = _events(inputs, lookup, until, inputs.events(lookup.view))
-
-        def split() -> Iterator[pl.LazyFrame]:
-            return (_events(inputs, lookup, until, piece) for piece in inputs.event_pieces(lookup.view, until=until))
-
-        return WindowRows(lookup, whole, as_known, split)
-    computed = inputs.open(lookup.view, until=until, engine=engine.name)
+    windows = bool(lookup.view.aggregations)
+    opened = inputs.window_events if windows else inputs.open
+    computed = opened(lookup.view, until=until, engine=engine.name)
     if as_known:
         check_arrival_known(lookup.view.name, computed)
+    if windows:
+        pieces = inputs.window_pieces
+        return WindowRows(lookup, computed, as_known, lambda: pieces(lookup.view, computed, until=until))
     return AsOfRows(lookup, computed, as_known, lambda: inputs.pieces(lookup.view, until=until, engine=engine.name))
-
-
-def _events(inputs: Inputs, lookup: ViewLookup, until: int | None, frame: pl.LazyFrame) -> pl.LazyFrame:
-    """What windows need of events, join keys in their types."""
-    view = lookup.view
-    source = inputs.definitions.source(view.source)
-    if until is not None:
-        latest = pl.lit(until).cast(pl.Datetime("us", "UTC"))
-        frame = frame.filter(pl.col(source.event_time) <= latest)
-    return window_events(view, source, frame)

@@ -40,14 +40,12 @@ def aggregation_problems(aggregations: Sequence[Aggregation], columns: Mapping[s
 
 
 def window_problems(view: FeatureView) -> list[Found]:
-    """What is wrong with a view of windows beside its aggregations: a transform, derived features that mix rows."""
-    transform = [
-        (
-            "has aggregations over a transform, and windows are taken over the source's own events",
-            "compute columns in the source's prepare=, choose events with where=, and do what follows in derived=",
-        )
-    ]
-    return [*(transform if view.aggregations and view.transform is not None else []), *_derived_problems(view.derived)]
+    """What is wrong with a view of windows beside its aggregations: named features, derived features that mix rows."""
+    named = (
+        "has aggregations and features=",
+        "leave out features=: its features are its aggregations, and what these read need not be named",
+    )
+    return [*([named] if view.aggregations and view.features is not None else []), *_derived_problems(view.derived)]
 
 
 def _derived_problems(derived: Sequence[tuple[str, Expression]]) -> list[Found]:
@@ -134,7 +132,9 @@ def _usable(name: str, value: Any) -> bool:
 
 def _type_problems(aggregation: Aggregation, function: Function, columns: Mapping[str, DataType]) -> Iterator[Found]:
     for role, name in (("of", aggregation.column), ("by", aggregation.by), ("ordered by", aggregation.order_by)):
-        if name is not None and name not in columns:
+        if name is not None and name.startswith("__"):
+            yield f"{role} a column {name!r}, and names with __ in front are ours", "copy it to another name in a transform"
+        elif name is not None and name not in columns:
             yield f"{role} a column {name!r} that does not exist", did_you_mean(name, columns)
     order = columns.get(aggregation.order_by or "")
     if order is not None and not accepted(FUNCTIONS["min"], order):

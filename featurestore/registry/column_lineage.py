@@ -40,7 +40,7 @@ def view_needs(view: FeatureView, source: EventSource | None, schema: pa.Schema 
         raise UnknownNeedsError(f"source {view.source} is not defined")
     rows = _row_needs(view, source, schema)
     if view.aggregations:
-        return _aggregated(view, rows)
+        return _aggregated(view, source, rows)
     named = feature_names(view)
     if rows is None:
         if named is None:
@@ -51,12 +51,13 @@ def view_needs(view: FeatureView, source: EventSource | None, schema: pa.Schema 
     return {name: rows[name] for name in names if name in rows}
 
 
-def _aggregated(view: FeatureView, rows: Needs | None) -> Needs:
-    """Of windows: what is aggregated, and what selects and orders events."""
+def _aggregated(view: FeatureView, source: EventSource, rows: Needs | None) -> Needs:
+    """Of windows: what is aggregated, and what selects and orders events, in the aggregation or in a transform before it."""
+    selects = frozenset() if rows is None else rows.get(source.event_time, frozenset()) - {source.event_time}
 
     def needs_of(columns: Iterable[str | None]) -> frozenset[str]:
         found = {c for c in columns if c is not None}
-        return frozenset(found if rows is None else {n for c in found for n in rows.get(c, frozenset())})
+        return frozenset(found if rows is None else {n for c in found for n in rows.get(c, frozenset())}) | selects
 
     needs: dict[str, frozenset[str]] = {}
     for aggregation in view.aggregations:

@@ -60,12 +60,11 @@ def lint_view(view: FeatureView, event_time: str) -> list[DefinitionError]:
     """
     if view.transform is None or view.allow_future:
         return []
-    is_window = bool(view.aggregations)
     if view.mode == "sql":
-        found = list(_lint_sql(view.transform.text, is_window=is_window, event_time=event_time))
+        found = list(_lint_sql(view.transform.text, event_time=event_time))
     else:
         texts = [view.transform.text, *(text for _, text in view.transform.requires)]
-        found = [finding for text in texts for finding in _lint_python(text, is_window=is_window, event_time=event_time)]
+        found = [finding for text in texts for finding in _lint_python(text, event_time=event_time)]
     location = str(view.location) if view.location else None
     return [
         DefinitionError(
@@ -80,7 +79,7 @@ def lint_view(view: FeatureView, event_time: str) -> list[DefinitionError]:
 # -- Python --------------------------------------------------------------------------------------------------------------
 
 
-def _lint_python(text: str, *, is_window: bool, event_time: str) -> Iterator[Finding]:
+def _lint_python(text: str, *, event_time: str) -> Iterator[Finding]:
     try:
         tree = ast.parse(text)
     except SyntaxError:
@@ -89,8 +88,7 @@ def _lint_python(text: str, *, is_window: bool, event_time: str) -> Iterator[Fin
     for call in [node for node in ast.walk(tree) if isinstance(node, ast.Call)]:
         if isinstance(call.func, ast.Attribute) and not _is_of_one_instant(call, call.func.attr, event_time):
             yield from _look_ahead(call, call.func.attr)
-            if not is_window:
-                yield from _whole_groups(call, call.func.attr, parents)
+            yield from _whole_groups(call, call.func.attr, parents)
 
 
 def _is_of_one_instant(call: ast.Call, name: str, event_time: str) -> bool:
@@ -218,7 +216,7 @@ def _shown(node: ast.AST) -> str:
 # -- SQL -----------------------------------------------------------------------------------------------------------------
 
 
-def _lint_sql(query: str, *, is_window: bool, event_time: str) -> Iterator[Finding]:
+def _lint_sql(query: str, *, event_time: str) -> Iterator[Finding]:
     import sqlglot
     from sqlglot import exp
 
@@ -233,10 +231,9 @@ def _lint_sql(query: str, *, is_window: bool, event_time: str) -> Iterator[Findi
             yield f"{shown} takes values of later rows", "use lag"
         elif spec is not None and "FOLLOWING" in spec.sql(dialect="duckdb").upper():
             yield f"{shown} has a frame that reaches ahead", "end the frame at CURRENT ROW"
-        elif window.args.get("order") is None and isinstance(window.this, exp.AggFunc) and not is_window:
+        elif window.args.get("order") is None and isinstance(window.this, exp.AggFunc):
             yield f"{shown} aggregates all rows of a group, later ones too", "order by the event time, or use aggregations"
-    if not is_window:
-        for group in tree.find_all(exp.Group):
-            if any(isinstance(key, exp.Column) and key.name.lower() == event_time.lower() for key in group.expressions):
-                continue
-            yield f"{group.sql(dialect='duckdb')} aggregates all rows of a group, later ones too", _WINDOWS
+    for group in tree.find_all(exp.Group):
+        if any(isinstance(key, exp.Column) and key.name.lower() == event_time.lower() for key in group.expressions):
+            continue
+        yield f"{group.sql(dialect='duckdb')} aggregates all rows of a group, later ones too", _WINDOWS

@@ -100,11 +100,12 @@ def aggregate(definition: Definition, rows: Sequence[Row], key: Any, instant: in
         return _of_nothing(definition)
     if definition.function in ("decayed_sum", "decayed_count"):
         end = window_edges(definition, instant)[1]
-        return math.fsum(
+        parts = [
             (1.0 if definition.function == "decayed_count" else float(value))
             * 2.0 ** (-(end - row["event_time"]) / definition.half_life)
             for row, value in values
-        )
+        ]
+        return math.nan if {math.inf, -math.inf} <= set(parts) else math.fsum(parts)
     return _apply(definition, [value for _, value in values])
 
 

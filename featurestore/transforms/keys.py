@@ -5,7 +5,7 @@ In their order, so that events from files sorted by key and time come sorted by 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import polars as pl
 
@@ -28,7 +28,13 @@ def number_keys(labels: pl.DataFrame, join_keys: Sequence[str]) -> tuple[pl.Data
     return table, ids.fill_null(-1)
 
 
-def match_keys(events: pl.LazyFrame, table: pl.DataFrame, join_keys: Sequence[str]) -> pl.LazyFrame:
-    """The events whose key is in a table of :func:`number_keys`, in their order, with its id in the place of the key."""
+def match_keys(
+    events: pl.LazyFrame, table: pl.DataFrame, join_keys: Sequence[str], *, kept: Collection[str] = ()
+) -> pl.LazyFrame:
+    """The events whose key is in a table of :func:`number_keys`, in their order, with its id in the place of the key.
+
+    Args:
+        kept: columns of the key that stay beside its id.
+    """
     matched = events.join(table.lazy(), on=list(join_keys), how="inner", maintain_order="left")
-    return matched.drop(join_keys)
+    return matched.drop(name for name in join_keys if name not in kept)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
@@ -15,10 +15,11 @@ from featurestore.errors import DataTypeError, FeatureStoreError, TransformError
 from featurestore.registry.records import Field
 from featurestore.registry.types import to_arrow
 from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
-from featurestore.transforms.casts import INSTANT, exact_expression, polars_schema, type_of
+from featurestore.transforms.casts import INSTANT, arrow_schema, exact_expression, polars_schema, type_of
 from featurestore.transforms.cudf_views import run_cudf
 from featurestore.transforms.events import HIDDEN, Events
 from featurestore.transforms.sql_views import run_sql
+from featurestore.transforms.windows.needs import columns_read
 from featurestore.transforms.windows.schema import window_schema
 
 if TYPE_CHECKING:
@@ -72,7 +73,35 @@ def compute_view(view: FeatureView, source: EventSource, events: pl.LazyFrame, *
         )
     with named(view.name):
         output = _run(view, source, events, engine)
-        return _checked(view, source, output)
+        return _checked(view, source, output, _features(view, source, output.frame.collect_schema()))
+
+
+def window_events(
+    view: FeatureView,
+    source: EventSource,
+    events: pl.LazyFrame,
+    *,
+    columns: Sequence[Field] | None = None,
+    engine: str = "auto",
+) -> ComputedView:
+    """The events that a view's windows are taken over: its source's, or the rows that its transform makes of them.
+
+    Its ``features`` are the columns that the aggregations read. A join key may be among them; the frame has it once.
+
+    Args:
+        events: rows of the source's table, with the hidden columns.
+        columns: those columns, where their types are known; found in the transform's output unless given.
+        engine: as for :func:`compute_view`.
+
+    Raises:
+        TransformError: as :func:`compute_view`.
+    """
+    with named(view.name):
+        output = _run(view, source, events, engine)
+        if columns is None:
+            read = columns_read(view)
+            columns = [field for field in _output_fields(view, output.frame.collect_schema(), read) if field.name in read]
+        return _checked(view, source, output, tuple(columns))
 
 
 def without_quarantined(view: FeatureView, source: EventSource, computed: ComputedView) -> ComputedView:
@@ -96,8 +125,14 @@ def view_schema(view: FeatureView, source: EventSource, source_schema: pa.Schema
         TransformError: as :func:`compute_view`.
         DefinitionError: aggregations that the source's columns do not allow.
     """
+    if view.aggregations and view.transform is None:
+        return window_schema(view, source_schema)
     if view.aggregations:
-        return tuple(window_schema(view, source_schema))
+        with named(view.name):
+            output = _run(view, source, empty_events(source_schema), "cpu")
+            schema = output.frame.collect_schema()
+            _checked(view, source, output, ())
+            return window_schema(view, arrow_schema(_output_fields(view, schema, columns_read(view))))
     declared = tuple(f for f in view.features or () if isinstance(f, Field))
     if view.features is not None and len(declared) == len(view.features):
         return declared
@@ -159,7 +194,19 @@ def _run_polars(view: FeatureView, events: pl.LazyFrame) -> tuple[pl.LazyFrame, 
     return result, False, ARRIVAL_TIME in result.collect_schema()
 
 
-def _checked(view: FeatureView, source: EventSource, output: Output) -> ComputedView:
+def _output_fields(view: FeatureView, schema: pl.Schema, wanted: Collection[str]) -> list[Field]:
+    """The columns of a transform's output, join keys in their own types; without those that have no type and are not wanted."""
+    fields = {key.name: key for key in view.join_keys if key.name in schema}
+    for name, dtype in schema.items():
+        try:
+            fields.setdefault(name, Field(name, type_of(dtype, name)))
+        except DataTypeError:
+            if name in wanted:
+                raise
+    return list(fields.values())
+
+
+def _checked(view: FeatureView, source: EventSource, output: Output, features: tuple[Field, ...]) -> ComputedView:
     schema = output.frame.collect_schema()
     for key in view.join_keys:
         if key.name not in schema:
@@ -171,7 +218,6 @@ def _checked(view: FeatureView, source: EventSource, output: Output) -> Computed
             f"its rows have no event time {source.event_time!r}",
             hint=f"keep {source.event_time!r} in its output, under its own name",
         )
-    features = _features(view, source, schema)
     nulls = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in _hidden_types().items() if name not in schema]
     hidden = [pl.col(name).cast(dtype) for name, dtype in _hidden_types().items() if name in schema]
     event_time = schema[source.event_time]
@@ -181,13 +227,20 @@ def _checked(view: FeatureView, source: EventSource, output: Output) -> Computed
             f"its event time {source.event_time!r} is {event_time}, not a timestamp",
             hint="keep it as the source has it",
         )
+    for field in features:
+        if field.name not in schema:
+            raise TransformError(
+                view.name, f"its rows have no column {field.name!r}", hint=did_you_mean(field.name, schema.names())
+            )
+    keys = [key.name for key in view.join_keys]
+    values = [field for field in features if field.name not in keys]
     frame = output.frame.select(
         *(exact_expression(key.name, schema[key.name], key.type) for key in view.join_keys),
         _instant(source.event_time, event_time).alias(EVENT_TIME),
         *hidden,
         *nulls,
-        *(exact_expression(field.name, schema[field.name], field.type) for field in features),
-    ).select(*(key.name for key in view.join_keys), EVENT_TIME, *HIDDEN, *(field.name for field in features))
+        *(exact_expression(field.name, schema[field.name], field.type) for field in values),
+    ).select(*keys, EVENT_TIME, *HIDDEN, *(field.name for field in values))
     return ComputedView(frame, features, output.row_wise, output.arrival_known and ARRIVAL_TIME in schema)
 
 

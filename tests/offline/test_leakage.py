@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import polars as pl
 import pytest
@@ -85,9 +86,54 @@ windows = FeatureView(
     ],
     derived={"half": pl.col("amount_sum_1d") / 2},
 )
-LEAKY = {"next_amount": {"later"}, "group_mean": {"share"}, "last_kind": {"final"}, "in_sql": {"everywhere"}}
-HONEST = ["doubled", "so_far", "windows"]
-VIEWS = [shop, sales, next_amount, group_mean, last_kind, doubled, so_far, coin, in_sql, windows]
+
+
+def over(name: str, transform: Any, *aggregations: Aggregation, **options: Any) -> FeatureView:
+    """Windows over what a transform makes of the sales."""
+    return FeatureView(name, entities=[shop], source=sales, transform=transform, aggregations=aggregations, **options)
+
+
+def stated(events: pl.LazyFrame) -> pl.LazyFrame:
+    """A running total, known once all it is made of was known."""
+    order: dict[str, Any] = {"order_by": ["sold_at", "__sequence"]}
+    return events.select(
+        "shop",
+        "till",
+        "sold_at",
+        pl.col("__arrival_time").cum_max().over("shop", "till", **order),
+        total=pl.col("amount").cum_sum().over("shop", "till", **order),
+    )
+
+
+SHARES = "select shop, till, sold_at, amount, amount - avg(amount) over (partition by shop) as above from sales"
+over_honest = over("over_honest", doubled.transform, Aggregation("twice", "sum", windows=["1d"]), Aggregation("basket", "mode"))
+over_query = over(
+    "over_query",
+    "select shop, till, sold_at, amount * 2 as twice from sales where kind <> 'toys'",
+    Aggregation("twice", "max", windows=["1d"]),
+    mode="sql",
+)
+over_stated = over("over_stated", stated, Aggregation("total", "last", windows=["2d"]))
+over_mean = over("over_mean", group_mean.transform, Aggregation("share", "sum", windows=["2d"]), allow_future=True)
+over_shares = over(
+    "over_shares",
+    SHARES,
+    Aggregation("above", "max", windows=["2d"]),
+    Aggregation("amount", "max", windows=["2d"]),
+    mode="sql",
+    allow_future=True,
+)
+LEAKY = {
+    "next_amount": {"later"},
+    "group_mean": {"share"},
+    "last_kind": {"final"},
+    "in_sql": {"everywhere"},
+    "over_mean": {"share_sum_2d"},
+    "over_shares": {"above_max_2d"},
+}
+HONEST = ["doubled", "so_far", "windows", "over_honest", "over_query"]
+WINDOWS = [windows, over_honest, over_query, over_stated, over_mean, over_shares]
+VIEWS = [shop, sales, next_amount, group_mean, last_kind, doubled, so_far, coin, in_sql, *WINDOWS]
 
 
 def rows() -> pl.DataFrame:
@@ -142,9 +188,16 @@ def test_an_honest_view_passes(make_project: MakeProject, view: str, seed: int) 
 def test_answers_as_known_are_checked_where_arrival_is_known(make_project: MakeProject) -> None:
     assert check(make_project, "windows", sample=10).as_known
     assert check(make_project, "doubled", sample=10).as_known
+    assert check(make_project, "over_honest", sample=10).as_known
+    assert not check(make_project, "over_shares", sample=10).as_known
     mixed = check(make_project, "so_far", sample=10)
     assert not mixed.as_known
     assert "as known were not checked" in str(mixed)
+
+
+def test_a_running_total_over_late_rows_is_not_what_was_known(make_project: MakeProject) -> None:
+    (leak,) = check(make_project, "over_stated", sample=40).leaks
+    assert leak.as_known
 
 
 def test_a_view_that_does_not_repeat_itself_is_said_to(make_project: MakeProject) -> None:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featurestore import Entity, EventSource, FeatureView
+from featurestore import Aggregation, Entity, EventSource, FeatureView, on_demand_feature_view, sawtooth
 from featurestore import types as t
 from featurestore.offline import get_historical_features
 from featurestore.time import ARRIVAL_TIME, SEQUENCE
@@ -20,6 +20,19 @@ INSTANT = pl.Datetime("us", "UTC")
 entity = Entity("pair", join_keys={"name": t.String, "number": t.Int64})
 source = EventSource("events", event_time="at", sequence=SEQUENCE)
 FEATURES = ["text", "amount"]
+AGGREGATIONS = [
+    Aggregation("amount", "sum", windows=[4, sawtooth(6, 3), "lifetime"]),
+    Aggregation("text", "last_n", n=2, bounds="(]"),
+    Aggregation(None, "count", windows=[5], where=pl.col("number") == 1, delay=1, name="first_numbers"),
+]
+windows = FeatureView("windows", entities=[entity], source=source, aggregations=AGGREGATIONS)
+transformed = FeatureView(
+    "transformed",
+    entities=[entity],
+    source=source,
+    aggregations=AGGREGATIONS,
+    transform=lambda events: events.filter(pl.col("amount") != 0).with_columns(pl.col("amount") * 2),
+)
 
 times = st.integers(-5, 12)
 event_rows = st.lists(
@@ -119,12 +132,18 @@ def test_no_answer_sees_the_future(
     answers = []
     for rows in (past, changed):
         view = FeatureView("view", entities=[entity], source=source, features=FEATURES, last_non_null=last_non_null)
-        project = make_project(entity, source, view)
+
+        @on_demand_feature_view(sources=[view["amount"], transformed["amount_sum"]], features={"share": t.Float64})
+        def shares(inputs: pl.DataFrame) -> pl.DataFrame:
+            return inputs.select(share=pl.col("amount") / pl.col("amount_sum"))
+
+        views = (view, windows, transformed, shares)
+        project = make_project(entity, source, *views)
         if not rows:
             return
         frame, asked = frames(rows, labels)
         project.land("events", frame)
-        job = get_historical_features(project, asked, "view", as_known=as_known)
+        job = get_historical_features(project, asked, list(views), as_known=as_known, full_feature_names=True)
         answers.append((job.to_polars(), job.statuses()))
     assert answers[0][0].equals(answers[1][0])
     assert answers[0][1].equals(answers[1][1])

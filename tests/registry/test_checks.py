@@ -24,7 +24,8 @@ CODE = SourceCode("f", "def f(rows):\n    return rows\n")
 
 
 def view(**options: Any) -> FeatureView:
-    return FeatureView("v", **{"entities": [plane], "source": flights, "features": ["delay"], **options})
+    named = {} if "aggregations" in options else {"features": ["delay"]}
+    return FeatureView("v", **{"entities": [plane], "source": flights, **named, **options})
 
 
 def problems(*extra: Any, schema: pa.Schema | None = SCHEMA) -> list[str]:
@@ -162,10 +163,6 @@ def test_types_are_not_held_against_a_view_whose_columns_are_unknown() -> None:
     assert problems(wrong_type, schema=None) == []
 
 
-def replace_transform(changed: FeatureView) -> FeatureView:
-    return FeatureView(changed.name, entities=[plane], source=flights, aggregations=changed.aggregations, transform=CODE)
-
-
 def test_two_windows_of_one_name_are_found() -> None:
     assert "two features called 'delay_sum_1d'" in one(view(aggregations=[Aggregation("delay", "sum", windows=["1d", "24h"])]))
 
@@ -216,5 +213,7 @@ def test_a_circle_of_on_demand_views_is_found() -> None:
     assert ["reads its own features" in f for f in found] == [True, True]
 
 
-def test_windows_over_a_transform_are_refused() -> None:
-    assert "has aggregations over a transform" in one(replace_transform(view(aggregations=[Aggregation("delay", "sum")])))
+def test_windows_have_a_transform_but_no_named_features() -> None:
+    sums = [Aggregation("delay", "sum"), Aggregation("made_by_the_transform", "sum")]
+    assert problems(view(aggregations=sums, transform=CODE)) == []
+    assert "has aggregations and features=" in one(view(aggregations=sums[:1], features=["delay"]))

@@ -94,6 +94,11 @@ def test_windows_need_what_they_aggregate_select_and_order() -> None:
 def test_windows_over_a_transform_are_followed_through_it() -> None:
     found = needs(lambda e: e.with_columns(x=pl.col("a") - pl.col("b")), aggregations=[Aggregation("x", "sum")])
     assert found == {"x_sum": {"a", "b"}}
+    chosen = needs(lambda e: e.filter(pl.col("b") > 0), aggregations=[Aggregation("a", "sum"), Aggregation(None, "count")])
+    assert chosen == {"a_sum": {"a", "b"}, "count": {"b"}}
+    query = "select tailnum, t, a + 1 as x from flights where c > 1"
+    windows = [Aggregation("x", "sum"), Aggregation(None, "count", where=pl.col("tailnum") != "n")]
+    assert needs(query, mode="sql", aggregations=windows) == {"x_sum": {"a", "C"}, "count": {"tailnum", "C"}}
 
 
 # -- the graph -----------------------------------------------------------------------------------------------------------

@@ -74,9 +74,10 @@ def test_looking_back_is_left_alone(body: str) -> None:
     assert lint(body) == []
 
 
-def test_whole_groups_before_a_window_are_left_to_the_window() -> None:
+def test_a_transform_before_windows_is_read_too_for_each_event_would_hold_later_ones() -> None:
     windows = [Aggregation("a", "sum", windows=["1d"])]
-    assert lint('events.with_columns(x=pl.col("a").mean().over("k"))', aggregations=windows) == []
+    assert len(lint('events.with_columns(x=pl.col("a").mean().over("k"))', aggregations=windows)) == 1
+    assert lint('events.with_columns(x=pl.col("a") * 2)', aggregations=windows) == []
     assert len(lint('events.with_columns(x=pl.col("a").shift(-1))', aggregations=windows)) == 1
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore import types as t
@@ -21,6 +21,7 @@ from featurestore.testing.oracle import aggregate
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.casts import type_of
 from featurestore.transforms.windows.needs import columns_read
+from tests.many import many
 from tests.windows.streams import KEYS, SECOND, Case, case_lists, frame, rows, same, view_of
 
 
@@ -51,7 +52,7 @@ def read_of(cases: list[Case], names: Sequence[str] = ()) -> WindowRead:
     return WindowRead(view_of(cases), codec_of(cases), tuple(Field(name, t.Int64) for name in names))
 
 
-@settings(max_examples=150, deadline=None)
+@many(150)
 @given(rows(), case_lists(), st.integers(0, 20), st.integers(0, 20), st.integers(0, 2**32))
 def test_a_block_answers_as_the_oracle_does_at_any_instant_after_it_was_written(
     stream: list[dict[str, Any]], cases: list[Case], written: int, later: int, seed: int

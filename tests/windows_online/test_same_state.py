@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore import Aggregation, FeatureView, sawtooth, tumbling
@@ -17,6 +17,7 @@ from featurestore.config import Config, OnlineConfig
 from featurestore.materialize import materialize, push
 from featurestore.offline import get_historical_features
 from featurestore.online import delete_prefix, get_online_features
+from tests.many import many
 from tests.online.projects import SCHEMA, USER, SmallProject, minutes, payments, row
 
 PAYMENTS = payments()
@@ -85,7 +86,7 @@ def bodies(project: SmallProject) -> dict[bytes, bytes]:
     return found
 
 
-@settings(max_examples=15, deadline=None)
+@many(15, share=0.04)
 @given(BATCHES, STEPS)
 def test_any_order_of_steps_ends_in_the_same_state(
     store_url: str, batches: list[list[dict[str, Any]]], steps: list[str]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore import Aggregation
@@ -13,6 +13,7 @@ from featurestore import types as t
 from featurestore.online.thin_windows import NotPlainError
 from featurestore.registry.records import Field
 from featurestore.testing.oracle import Definition, aggregate
+from tests.many import many
 from tests.windows.streams import KEYS, SECOND, Case, rows, same, windows
 from tests.windows_online.test_blocks import blocks_of, read_of
 
@@ -43,7 +44,7 @@ def plain_cases(draw: st.DrawFn, number: int) -> Case:
     )
 
 
-@settings(max_examples=400, deadline=None)
+@many(400)
 @given(rows(), st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True).flatmap(
     lambda numbers: st.tuples(*(plain_cases(n) for n in numbers))
 ), st.integers(0, 20))  # fmt: skip

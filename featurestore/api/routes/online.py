@@ -80,7 +80,7 @@ class OnlineFeatures:
             given = _decoded(given, coded)
             asked = None if asked is None else _decoded(asked, coded)
         response = await self.reader.aread(
-            request.features, given, request=asked, full_feature_names=request.full_feature_names
+            request.features, given, request=asked, full_feature_names=request.full_feature_names, at=request.at
         )
         self.service.metrics.count_features(_count_statuses(response), entities)
         return response

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 BUCKET_ROWS: Final = 1 << 18
 """Events and labels worked on at a time, unless one key has more."""
 
+_FIRST: Final = -(1 << 63)
+"""In place of an arrival or a sequence that a transform lost: before all others, as in look-ups."""
+
 _Answers: TypeAlias = list[tuple[Collector, Answer]]
 
 
@@ -254,4 +257,4 @@ def _keyed(keys: HostArray) -> HostArray:
 def _integers(column: pl.Series) -> HostArray:
     kind = column.dtype
     physical = column.cast(pl.Datetime("us", kind.time_zone)).to_physical() if isinstance(kind, pl.Datetime) else column
-    return physical.cast(pl.Int64).to_numpy()
+    return physical.cast(pl.Int64).fill_null(_FIRST).to_numpy()

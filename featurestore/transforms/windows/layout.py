@@ -149,7 +149,8 @@ def _order(xp: Any, places: Array, arrivals: Callable[[], Array], sequences: Cal
     tied[:-1] |= same
     where = xp.nonzero(tied)[0]
     rows = order[where]
-    order[where] = rows[xp.lexsort(xp.stack([sequences()[rows], arrivals()[rows], places[rows]]))]
+    # Rows that a transform made of one event share all three: they keep the order in which they came.
+    order[where] = rows[xp.lexsort(xp.stack([rows, sequences()[rows], arrivals()[rows], places[rows]]))]
     return order
 
 

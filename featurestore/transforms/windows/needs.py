@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
-
-from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
-from featurestore.transforms.casts import exact_expression
-
 if TYPE_CHECKING:
     from featurestore.registry.aggregations import Window
-    from featurestore.registry.definitions import EventSource, FeatureView
+    from featurestore.registry.definitions import FeatureView
 
 
 def columns_read(view: FeatureView) -> set[str]:
-    """The source's columns that the view's aggregations look at."""
+    """The columns that the view's aggregations look at: of its source, or of its transform's output."""
     needed: set[str] = set()
     for aggregation in view.aggregations:
         needed |= {c for c in (aggregation.column, aggregation.order_by, aggregation.by) if c is not None}
@@ -47,13 +42,3 @@ def _reach_of(window: Window) -> int:
         return window.width + window.hop
     # The last complete window may have ended nearly its width ago.
     return 2 * window.width if window.kind == "tumbling" else window.width
-
-
-def window_events(view: FeatureView, source: EventSource, events: pl.LazyFrame) -> pl.LazyFrame:
-    """Events with what the view's windows need of them: join keys in their types, hidden columns, columns read."""
-    schema = events.collect_schema()
-    needed = columns_read(view)
-    keys = [exact_expression(key.name, schema[key.name], key.type) for key in view.join_keys]
-    names = {key.name for key in view.join_keys}
-    others = [name for name in schema if name in needed - names]
-    return events.select(*keys, pl.col(source.event_time).alias(EVENT_TIME), ARRIVAL_TIME, SEQUENCE, *others)

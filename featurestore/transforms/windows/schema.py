@@ -14,6 +14,7 @@ import pyarrow as pa
 from polars.exceptions import PolarsError
 
 from featurestore.errors import DataTypeError, DefinitionError
+from featurestore.registry import types as t
 from featurestore.registry.aggregation_checks import aggregation_problems, window_problems
 from featurestore.registry.aggregations import Aggregation, Window
 from featurestore.registry.feature_names import feature_name, stem
@@ -135,6 +136,12 @@ def _column_types(fault: _Fault, aggregation: Aggregation, schema: pa.Schema) ->
 
 def _check_where(fault: _Fault, aggregation: Aggregation, schema: pa.Schema) -> None:
     if aggregation.where is not None:
+        hidden = [name for name in aggregation.where.polars().meta.root_names() if name.startswith("__")]
+        if hidden:
+            fault(
+                f"whose where= reads {hidden[0]!r}, and names with __ in front are ours",
+                "copy it to another name in a transform",
+            )
         kind = _expression_type(fault, "where=", aggregation.where, _empty_frame(schema))
         if kind != pl.Boolean:
             fault(f"whose where= gives {kind}, not true or false", "write a comparison such as pl.col('amount') > 0")
@@ -145,8 +152,12 @@ def _categories(fault: _Fault, aggregation: Aggregation, types: Mapping[str, Dat
         return [None]
     kind, values = types[aggregation.by], json.loads(aggregation.parameters)["values"]
     try:
-        pl.Series(values, strict=True).cast(_polars_type(kind), strict=True)
+        made = pl.Series(values, strict=True).cast(_polars_type(kind), strict=True).to_list()
     except (PolarsError, TypeError, ValueError):
+        made = [None]
+    plain = kind in (t.String, t.Bool) or kind in t.INTEGERS | t.FLOATS
+    exact = all(m == v and isinstance(m, bool) == isinstance(v, bool) for m, v in zip(made, values, strict=False))
+    if made == [None] or (plain and not exact):
         fault(f"whose values={values!r} are not all {kind!r}", f"values= lists values of the column {aggregation.by!r}")
     return list(values)
 

@@ -16,6 +16,7 @@ from featurestore.api.cli.session import Session, global_options, pass_session
 @click.option(
     "-r", "--request", "request_rows", multiple=True, metavar="NAME=VALUE,...", help="Request columns, one per entity."
 )
+@click.option("--at", metavar="INSTANT", help="With --entity: at an instant of the near past, in place of now.")
 @click.option("--labels", metavar="DATA", help="As of each label's instant: a file, or a query starting with select or with.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="With --labels: write Parquet here.")
 @click.option("--as-known", is_flag=True, help="With --labels: only rows that had arrived by the instant.")
@@ -28,6 +29,7 @@ def command(
     features: tuple[str, ...],
     entities: tuple[str, ...],
     request_rows: tuple[str, ...],
+    at: str | None,
     labels: str | None,
     out: Path | None,
     as_known: bool,
@@ -40,21 +42,30 @@ def command(
 
     \b
     featurestore get trip_model -e station=HARBOUR -r party_size=3
+    featurestore get station_state -e station=HARBOUR --at 2026-03-02T21:00:00Z
     featurestore get trip_model --labels data/labels.csv --out training.parquet
     """
     if bool(entities) == bool(labels):
         raise click.UsageError("give --entity for the newest features, or --labels for those of the past")
     asked: Any = features[0] if len(features) == 1 else list(features)
     if labels:
+        if at:
+            raise click.UsageError("--at goes with --entity; each label has its own instant")
         _historical(session, asked, labels, out, limit, as_known=as_known, full_feature_names=full_feature_names)
     else:
         if out or as_known:
             raise click.UsageError("--out and --as-known go with --labels")
-        _online(session, asked, entities, request_rows, full_feature_names=full_feature_names)
+        _online(session, asked, entities, request_rows, at, full_feature_names=full_feature_names)
 
 
 def _online(
-    session: Session, features: Any, entities: tuple[str, ...], request_rows: tuple[str, ...], *, full_feature_names: bool
+    session: Session,
+    features: Any,
+    entities: tuple[str, ...],
+    request_rows: tuple[str, ...],
+    at: str | None,
+    *,
+    full_feature_names: bool,
 ) -> None:
     from featurestore.api.cli.keys import parse_rows
     from featurestore.api.online_answers import answer_document
@@ -64,7 +75,7 @@ def _online(
     types = input_types(store.definitions, features)
     keys = parse_rows(entities, types)
     request = parse_rows(request_rows, types) if request_rows else None
-    response = store.get_online_features(features, keys, request=request, full_feature_names=full_feature_names)
+    response = store.get_online_features(features, keys, request=request, full_feature_names=full_feature_names, at=at)
     document = answer_document(response)
 
     def show() -> None:
