@@ -1,67 +1,76 @@
-"""The plain functions of numbers over windows that all end at one instant: a few numpy calls for all features of a column.
+"""The plain functions of numbers over windows that all end at one instant: a few numpy calls for all features.
 
 The kernels of ``transforms/windows`` answer anything, at any instants, and take milliseconds to begin; a request has one
-instant and a few hundred events. What is plain (count, sum, mean, min, max, first, last of numbers) is answered here, and held
-to the kernels by property tests. Where the plain way is not known to be exact, there is no answer here but the kernels':
+instant and a few thousand events. What is plain (count, sum, mean, var, std, min, max, first, last, any, all of numbers) is
+answered here, and held to the kernels by property tests. All columns of a request are one matrix of floats, a row a column;
+where that is not known to be exact, the window is looked at once more (``careful.py``):
 
-* a sum of floats is taken if its rounding error, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken
-  exactly (``math.fsum``: Shewchuk, "Adaptive precision floating-point arithmetic", 1997);
-* sums that are or might become infinite, NaN or too large for 64 bits are left to the kernels.
+* integers, if the number of a window's values times the largest of them is not below 2^53;
+* a sum ``S`` of ``n`` floats, if its rounding error, at most ``n * u * n * max(|x|)`` with ``u = 2^-53``, may exceed 5e-10 of it;
+* a variance: with ``d = x - s``, ``s`` the newest value of the column, ``V = sum(d^2) - sum(d)^2 / n`` has an error of at most
+  ``(3 n + 8) * u * sum(d^2)``, which must be below 5e-10 of ``V`` (Chan, Golub and LeVeque, "Algorithms for computing the sample
+  variance", 1983).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
+from polars.exceptions import PolarsError
 
+from featurestore.online.careful import NotPlainError
+from featurestore.online.response import NULL, PRESENT, Status
+from featurestore.online.thin_rows import COUNT, FUNCTIONS, Chunk, Part, Rows
+from featurestore.online.window_edges import Array, Edges, Range, edges_at
 from featurestore.registry import types as t
+from featurestore.registry.types import from_arrow
+from featurestore.time import from_micros
+from featurestore.transforms.windows.columns import polars_type
 
 if TYPE_CHECKING:
-    from featurestore.codec.blocks import DecodedBlocks
-    from featurestore.registry.aggregations import Window
-    from featurestore.registry.records import Expression
+    from featurestore.codec.block_layout import BlockLayout
+    from featurestore.codec.decoded_blocks import DecodedBlocks
     from featurestore.transforms.windows.schema import WindowFeature
 
-_Array: TypeAlias = np.ndarray[Any, Any]
-_Range: TypeAlias = "tuple[Window, str, int]"
-_INTEGERS: Final = frozenset({t.Int8, t.Int16, t.Int32, t.Int64, t.UInt8, t.UInt16, t.UInt32})
+Found: TypeAlias = tuple[list[Any], list[Status]]
+"""The values of a feature and their statuses, by entity."""
+_Patches: TypeAlias = dict[tuple[str, int, int, int], Any]
+
+_NUMBERS: Final = t.INTEGERS | t.FLOATS
+_INSTANTS: Final = frozenset({t.Timestamp, t.Date})
 _ORDERED: Final = frozenset({"min", "max", "first", "last"})
-_SUMS: Final = frozenset({"sum", "mean"})
-_ERROR: Final = 1e-10
-_EPSILON: Final = float(np.finfo(np.float64).eps)
-_EXACT_FLOAT: Final = 1 << 53
+_SUMS: Final = frozenset({"sum", "mean", "var", "std"})
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_CELLS: Final = 1 << 15
+"""Numbers worked on at a time: what the processor's cache holds, of events times columns."""
+_KEPT_PLANS: Final = 256
+_ROW: Final = "__row"
+_WIDE: Final = frozenset({t.Int64, t.UInt64, t.Timestamp})
+"""Types that 2^53 does not bound."""
+_AS: Final = {"any": "max", "all": "min"}
+_NEEDED: Final = {"count": 0, "var": 2, "std": 2}
+"""How many values a function needs to have an answer, if not one."""
+_STATUSES: Final = np.array([PRESENT, NULL], dtype=object)
 
 
 def is_thin(feature: WindowFeature) -> bool:
     """Whether a feature can be answered here."""
     aggregation, kind, function = feature.aggregation, feature.column_type, feature.function.name
-    if aggregation.by or aggregation.order_by or aggregation.empty is not None or feature.parameters:
+    if aggregation.order_by or not feature.parameters.keys() <= {"values", "skip_nan"}:
+        return False
+    if aggregation.empty is not None and feature.type in _INSTANTS:
         return False
     if function == "count":
-        return not isinstance(kind, t.List | t.Vector)
+        return not isinstance(kind, t.List | t.Vector) and (kind in t.FLOATS or not feature.parameters.get("skip_nan"))
+    if function in ("any", "all"):
+        return kind == t.Bool
     if function in _ORDERED:
-        return kind in _INTEGERS or kind in (t.Float32, t.Float64)
-    return function in _SUMS and (kind in _INTEGERS or kind == t.Float64)
-
-
-class NotPlainError(Exception):
-    """The data is such that the kernels have to answer."""
-
-
-@dataclass(slots=True)
-class _Part:
-    """Features of one column, of the rows that one ``where=`` lets through."""
-
-    column: str | None
-    where: Expression | None
-    numeric: bool
-    features: list[tuple[str, str, int]]
-    """Name, function, number of the window."""
+        return kind in _NUMBERS or kind in _INSTANTS or kind == t.Bool
+    return function in _SUMS and (kind in _NUMBERS or kind == t.Bool)
 
 
 class ThinWindows:
@@ -69,165 +78,200 @@ class ThinWindows:
 
     Args:
         features: all of them thin.
+        layout: of the view's blocks.
     """
 
-    def __init__(self, features: Sequence[WindowFeature]) -> None:
-        self._windows: list[_Range] = []
-        parts: dict[Any, _Part] = {}
+    def __init__(self, features: Sequence[WindowFeature], layout: BlockLayout) -> None:
+        self._layout = layout
+        self._windows: list[Range] = []
+        self._conditions: list[pl.Expr] = []
+        conditions: dict[Any, int] = {}
+        parts: dict[tuple[int, str | None, bool], Part] = {}
+        cells = []
         for feature in features:
             aggregation = feature.aggregation
             window = (feature.window, aggregation.bounds, aggregation.delay)
             if window not in self._windows:
                 self._windows.append(window)
-            key = (aggregation.column, None if aggregation.where is None else aggregation.where.data)
-            part = parts.setdefault(key, _Part(aggregation.column, aggregation.where, False, []))
-            part.numeric |= feature.function.name != "count"
-            part.features.append((feature.name, feature.function.name, self._windows.index(window)))
-        self._parts = list(parts.values())
-        self._conditions = {part.where.data: part.where.polars() for part in self._parts if part.where is not None}
+            condition = self._condition(feature, conditions)
+            skip_nan = feature.column_type in t.FLOATS and bool(feature.parameters.get("skip_nan"))
+            wide = feature.column_type in _WIDE
+            key = (condition, aggregation.column, skip_nan)
+            part = parts.setdefault(key, Part(0, aggregation.column, skip_nan, wide))
+            function = _AS.get(feature.function.name, feature.function.name)
+            part.functions.add(function)
+            cells.append((feature, part, function, self._windows.index(window)))
+        self._groups: list[tuple[int, list[Part]]] = []
+        places = {name: i for i, name in enumerate(layout.names)}
+        for condition in sorted({key[0] for key in parts}):
+            mine = [part for key, part in parts.items() if key[0] == condition]
+            self._groups.append((condition, sorted(mine, key=lambda part: (part.need, places.get(part.column or "", -1)))))
+        self._parts = [part for _, mine in self._groups for part in mine]
+        for place, part in enumerate(self._parts):
+            part.place = place
+        self._answers = [
+            _Answers(convert, [cell for cell in cells if _converter(cell[0]) is convert])
+            for convert in dict.fromkeys(_converter(cell[0]) for cell in cells)
+        ]
+        self._rows: dict[frozenset[str], list[tuple[int, list[Rows]]]] = {}
 
-    def answer(self, decoded: DecodedBlocks, instant: int) -> dict[str, list[Any]]:
+    def _condition(self, feature: WindowFeature, known: dict[Any, int]) -> int:
+        """Which condition a feature's rows fulfil: -1 for none."""
+        aggregation = feature.aggregation
+        if aggregation.where is None and aggregation.by is None:
+            return -1
+        key = (aggregation.where and aggregation.where.data, aggregation.by, repr(feature.category))
+        if key not in known:
+            known[key] = len(self._conditions)
+            conditions = [] if aggregation.where is None else [aggregation.where.polars()]
+            if aggregation.by is not None:
+                dtype = polars_type(from_arrow(self._layout.codecs[aggregation.by].arrow))
+                conditions.append(pl.col(aggregation.by) == pl.lit(feature.category).cast(dtype))
+            self._conditions.append(pl.all_horizontal(conditions).fill_null(False).alias(str(known[key])))
+        return known[key]
+
+    def answer(self, decoded: DecodedBlocks, instant: int) -> dict[str, Found]:
         """The values of each feature, by block.
 
         Raises:
             NotPlainError: the kernels have to answer.
         """
-        low, high = self._rows(decoded, instant)
-        answers: dict[str, list[Any]] = {}
+        if not self._parts:
+            return {}
+        edges = edges_at(self._windows, instant)
+        results = np.zeros((len(FUNCTIONS), len(self._parts), len(decoded.counts), len(self._windows)))
+        patches: _Patches = {}
+        kept = self._kept(decoded)
+        rows = self._rows_for(decoded.null_columns)
         with np.errstate(all="ignore"):
-            for part in self._parts:
-                self._add(part, decoded, low, high, answers)
-        return answers
-
-    def _rows(self, decoded: DecodedBlocks, instant: int) -> tuple[_Array, _Array]:
-        """The first row of each window of each block, and the one after its last."""
-        edges = np.array([_edges(*window, instant) for window in self._windows], dtype=np.int64).T.ravel()
-        starts = np.concatenate([[0], np.cumsum(decoded.counts)])
-        if decoded.counts.size == 1:
-            found = decoded.times.searchsorted(edges)[None, :]
-        else:
-            bounds = starts.tolist()
-            times = decoded.times
-            found = np.stack([times[a:b].searchsorted(edges) for a, b in zip(bounds[:-1], bounds[1:], strict=True)])
-            found += starts[:-1, None]
-        half = len(self._windows)
-        low, high = found[:, :half], found[:, half:]
-        return low, np.maximum(low, high)
-
-    def _add(self, part: _Part, decoded: DecodedBlocks, low: _Array, high: _Array, answers: dict[str, list[Any]]) -> None:
-        keep = self._kept(part, decoded)
-        if keep is not None:
-            before = np.concatenate([[0], np.cumsum(keep)])
-            low, high = before[low], before[high]
-        ranges = None
-        if part.numeric and part.column is not None:
-            values = decoded.numbers(part.column)
-            ranges = _Ranges(values if keep is None else values[keep], low, high)
-        counts: _Array = high - low
-        lists: dict[str, list[list[Any]]] = {"count": counts.T.tolist()}
-        some = counts.T.tolist() if ranges is not None and not counts.all() else None
-        for name, function, window in part.features:
-            if function not in lists and ranges is not None:
-                lists[function] = ranges.of(function).T.tolist()
-            found = lists[function][window]
-            if some is not None and function != "count":
-                found = [value if n else None for value, n in zip(found, some[window], strict=True)]
-            answers[name] = found
-
-    def _kept(self, part: _Part, decoded: DecodedBlocks) -> _Array | None:
-        """Which rows count: None for all."""
-        nulls = None if part.column is None else decoded.nulls(part.column)
-        keep = None if nulls is None else ~nulls
-        if part.where is None:
-            return keep
-        condition = self._conditions[part.where.data]
-        names = condition.meta.root_names()
-        frame = pl.DataFrame({name: decoded.series(name) for name in dict.fromkeys(names)})
-        if not names:
-            raise NotPlainError
-        chosen = frame.select(condition.fill_null(False)).to_series().to_numpy()
-        if chosen.size != decoded.times.size:
-            raise NotPlainError
-        return chosen if keep is None else keep & chosen
-
-
-class _Ranges:
-    """Functions of the values in each range; anything for an empty range."""
-
-    def __init__(self, values: _Array, low: _Array, high: _Array) -> None:
-        floats = values.dtype.kind == "f"
-        self._size = values.size
-        # One more value, so that a range may end behind the last: reduceat wants indices of values.
-        self._values = np.append(values, values.dtype.type(0)) if floats else np.append(values.astype(np.int64), np.int64(0))
-        self._shape, self._floats = low.shape, floats
-        self._low, self._high = low.ravel(), high.ravel()
-        self._counts = self._high - self._low
-        self._some = np.nonzero(self._counts)[0]
-        self._pairs = np.column_stack([self._low[self._some], self._high[self._some]]).ravel()
-        self._sums: _Array | None = None
-
-    def of(self, function: str) -> _Array:
-        match function:
-            case "sum":
-                found = self._sum()
-            case "mean":
-                found = self._mean()
-            case "first":
-                found = self._values[np.minimum(self._low, self._size)]
-            case "last":
-                found = self._values[self._high - 1]
-            case "min":
-                found = self._reduced(np.minimum, self._values)
-            case _:
-                found = self._reduced(np.maximum, self._values)
-        return found.reshape(self._shape)
-
-    def _reduced(self, function: np.ufunc, values: _Array) -> _Array:
-        """``function`` over each range that is not empty."""
-        found = np.zeros(self._counts.size, dtype=values.dtype)
-        if self._some.size:
-            found[self._some] = function.reduceat(values, self._pairs)[::2]
+            for chunk in self._chunks(decoded, edges):
+                for condition, members in rows:
+                    part = chunk if condition < 0 else chunk.under(kept[condition])
+                    for one in members:
+                        one.answer(part, results, patches)
+            found: dict[str, Found] = {}
+            for answers in self._answers:
+                answers.add(results, patches, found)
         return found
 
-    def _sum(self) -> _Array:
-        if self._sums is None:
-            self._sums = self._float_sums() if self._floats else self._integer_sums()
-        return self._sums
+    def _chunks(self, decoded: DecodedBlocks, edges: Edges) -> Iterator[Chunk]:
+        """The events that windows see, so many entities at a time as the processor's cache holds."""
+        instants = edges.instants
+        cuts = np.array([decoded.times_of(i).searchsorted(instants) for i in range(len(decoded.counts))])
+        limit = _CELLS // max(1, len(self._parts))
+        if len(cuts) == 1:
+            yield Chunk(decoded, 0, cuts, edges)
+            return
+        sizes = (cuts[:, -1] - cuts[:, 0]).tolist()
+        first = size = 0
+        for i, more in enumerate(sizes):
+            if i > first and size + more > limit:
+                yield Chunk(decoded, first, cuts[first:i], edges)
+                first, size = i, 0
+            size += more
+        if sizes:
+            yield Chunk(decoded, first, cuts[first:], edges)
 
-    def _mean(self) -> _Array:
-        sums = self._sum()
-        if not self._floats and sums.size and max(int(sums.max()), -int(sums.min())) >= _EXACT_FLOAT:
-            raise NotPlainError
-        means: _Array = sums / self._counts
-        return means
+    def _rows_for(self, null_columns: frozenset[str]) -> list[tuple[int, list[Rows]]]:
+        """The parts of each condition: those without nulls together, and those that may have them."""
+        if null_columns not in self._rows:
+            if len(self._rows) >= _KEPT_PLANS:
+                self._rows.clear()
+            self._rows[null_columns] = [
+                (condition, list(self._divided(mine, null_columns))) for condition, mine in self._groups
+            ]
+        return self._rows[null_columns]
 
-    def _integer_sums(self) -> _Array:
-        greatest = max(int(self._values.max()), -int(self._values.min()))
-        if greatest * int(self._counts.max(initial=0)) >= 1 << 62:
-            raise NotPlainError
-        return self._reduced(np.add, self._values)
+    def _divided(self, parts: list[Part], null_columns: frozenset[str]) -> Iterator[Rows]:
+        for nullable in (False, True):
+            mine = [part for part in parts if (part.skip_nan or part.column in null_columns) == nullable]
+            if mine:
+                yield Rows(mine, self._layout, nullable=nullable)
 
-    def _float_sums(self) -> _Array:
-        sums, sizes = self._reduced(np.add, self._values), self._reduced(np.add, np.abs(self._values))
-        if not np.isfinite(sizes).all():
-            raise NotPlainError
-        doubtful = np.nonzero(self._counts * _EPSILON * sizes > _ERROR * np.abs(sums))[0]
-        for i in doubtful.tolist():
-            sums[i] = math.fsum(self._values[self._low[i] : self._high[i]].tolist())
-        return sums
+    def _kept(self, decoded: DecodedBlocks) -> list[Array]:
+        """Of each condition the events for which it holds."""
+        if not self._conditions:
+            return []
+        names = dict.fromkeys(name for condition in self._conditions for name in condition.meta.root_names())
+        frame = pl.DataFrame({_ROW: decoded.times} | {name: decoded.series(name) for name in names})
+        try:
+            # With a column of the frame, so that a condition without any is repeated for each row.
+            held = frame.select(_ROW, *self._conditions)
+        except PolarsError as error:
+            raise NotPlainError from error
+        return [column.to_numpy() for column in held.get_columns()[1:]]
 
 
-def _edges(window: Window, bounds: str, delay: int, instant: int) -> tuple[int, int]:
-    """The first instant of a window, and the one after its last, whatever its bounds."""
-    end = instant - delay
-    match window.kind:
-        case "lifetime":
-            return -(1 << 63), end + (bounds[1] == "]")
-        case "tumbling":
-            end = end // window.width * window.width
-            left = end - window.width
-        case "sawtooth":
-            left = (end - window.width) // window.hop * window.hop
-        case _:
-            left = end - window.width
-    return left + (bounds[0] == "("), end + (bounds[1] == "]")
+class _Answers:
+    """Features whose values are of one kind.
+
+    Args:
+        convert: makes a value of a float; None for floats.
+        cells: of each feature its part, function and window.
+    """
+
+    def __init__(self, convert: Callable[[float], Any] | None, cells: Sequence[tuple[WindowFeature, Part, str, int]]) -> None:
+        self._convert = convert
+        self._names = [feature.name for feature, *_ in cells]
+        self._functions = np.array([FUNCTIONS.index(function) for _, _, function, _ in cells])
+        self._parts = np.array([part.place for _, part, _, _ in cells])
+        self._windows = np.array([window for *_, window in cells])
+        self._needed = np.array([_NEEDED.get(function, 1) for _, _, function, _ in cells])[:, None]
+        self._empty = [(i, _empty(feature)) for i, (feature, *_) in enumerate(cells) if feature.aggregation.empty is not None]
+        self._at: dict[tuple[str, int, int], list[int]] = {}
+        for i, (_, part, function, window) in enumerate(cells):
+            self._at.setdefault((function, part.place, window), []).append(i)
+
+    def add(self, results: Array, patches: _Patches, found: dict[str, Found]) -> None:
+        """Take the values of these features out of the answers to all windows."""
+        values = results[self._functions, self._parts, :, self._windows]
+        counts = results[COUNT, self._parts, :, self._windows]
+        missing = counts < self._needed
+        some = bool(missing.any())
+        lists = self._lists(values, missing if some else None)
+        if patches:
+            self._patch(lists, patches)
+        for i, empty in self._empty:
+            for entity in np.nonzero(counts[i] == 0)[0].tolist():
+                lists[i][entity] = empty
+                missing[i, entity] = False
+        present: list[Status] = [PRESENT] * values.shape[1]
+        statuses = [present] * len(lists)
+        if some:
+            rows = np.nonzero(missing.any(axis=1))[0]
+            for i, mine in zip(rows.tolist(), _STATUSES.take(missing[rows].view(np.int8)).tolist(), strict=True):
+                statuses[i] = mine
+        found.update(zip(self._names, zip(lists, statuses, strict=True), strict=True))
+
+    def _lists(self, values: Array, missing: Array | None) -> list[list[Any]]:
+        convert = self._convert
+        if convert is not None:
+            values = values.astype(np.int64 if convert is not bool else bool)
+        if missing is not None:
+            values = values.astype(object)
+            values[missing] = None
+        lists: list[list[Any]] = values.tolist()
+        if convert is None or convert in (int, bool):
+            return lists
+        return [[None if value is None else convert(value) for value in one] for one in lists]
+
+    def _patch(self, lists: list[list[Any]], patches: _Patches) -> None:
+        for (function, part, entity, window), value in patches.items():
+            for i in self._at.get((function, part, window), ()):
+                lists[i][entity] = value if self._convert is None else self._convert(value)
+
+
+def _converter(feature: WindowFeature) -> Callable[[Any], Any] | None:
+    """What makes a value of a feature of a number; None for floats."""
+    kind = feature.type
+    if kind in t.FLOATS:
+        return None
+    return {t.Bool: bool, t.Timestamp: from_micros, t.Date: _date}.get(kind, int)  # type: ignore[call-overload, no-any-return]
+
+
+def _date(days: int) -> date:
+    return date.fromordinal(_EPOCH + days)
+
+
+def _empty(feature: WindowFeature) -> Any:
+    return float(feature.empty) if feature.type in t.FLOATS else feature.empty

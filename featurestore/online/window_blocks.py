@@ -12,8 +12,9 @@ import numpy as np
 
 from featurestore.codec.blocks import BlockCodec, DecodedBlocks
 from featurestore.errors import OnlineStoreError, RequestError
+from featurestore.online.careful import NotPlainError
 from featurestore.online.response import NULL, PRESENT, Column, Status
-from featurestore.online.thin_windows import NotPlainError, ThinWindows, is_thin
+from featurestore.online.thin_windows import Found, ThinWindows, is_thin
 from featurestore.time import format_duration, parse_duration, to_micros
 from featurestore.transforms.windows.api import compute_windows
 from featurestore.transforms.windows.needs import reach
@@ -71,7 +72,7 @@ class WindowRead:
 
     @cached_property
     def _thin(self) -> ThinWindows:
-        return ThinWindows(self._plain)
+        return ThinWindows(self._plain, self.codec.layout)
 
     @cached_property
     def _plain(self) -> list[WindowFeature]:
@@ -102,20 +103,15 @@ class WindowRead:
         self._check_floor(decoded.floor, instant)
         found = self._answer(decoded, instant)
         times: list[int | None] = [None] * len(blocks)
-        present: list[Status] = [PRESENT] * len(blocks)
-        return {
-            field.name: Column(field, values, _statuses(values, present), times)
-            for field in self.features
-            if (values := found.get(field.name)) is not None
-        }
+        return {field.name: Column(field, *found[field.name], times) for field in self.features if field.name in found}
 
-    def _answer(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, list[Any]]:
+    def _answer(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, Found]:
         if self._all_plain:
             try:
                 return self._thin.answer(decoded, instant)
             except NotPlainError:
                 pass
-        count = decoded.counts.size
+        count = len(decoded.counts)
         found = compute_windows(
             self.view,
             decoded.events,
@@ -124,7 +120,13 @@ class WindowRead:
             np.full(count, instant, dtype=np.int64),
             threads=1,
         )
-        return {field.name: found[field.name].to_list() for field in self.features if field.name in found}
+        present: list[Status] = [PRESENT] * count
+        answers: dict[str, Found] = {}
+        for field in self.features:
+            if field.name in found:
+                values = found[field.name].to_list()
+                answers[field.name] = values, _statuses(values, present)
+        return answers
 
     def _check_within(self, instant: int, now: int) -> None:
         if self.reach is not None and instant < now - slack(self.reach):
