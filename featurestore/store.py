@@ -99,10 +99,13 @@ class FeatureStore:
 
     @cached_property
     def online_reader(self) -> OnlineReader:
-        """What answers online requests; it keeps the plans that it made."""
+        """What answers online requests; it keeps the plans that it made.
+
+        A revision that another process applies is served after at most a second, one of this store at once.
+        """
         from featurestore.online import OnlineReader
 
-        return OnlineReader(self)
+        return OnlineReader(self, refresh_seconds=1.0)
 
     @property
     def written(self) -> Definitions:
@@ -140,7 +143,10 @@ class FeatureStore:
         """
         plan = self.plan() if plan is None else plan
         plan.check()
-        return self.catalog.apply(plan.written, author=author or getpass.getuser(), message=message, base=plan.base)
+        try:
+            return self.catalog.apply(plan.written, author=author or getpass.getuser(), message=message, base=plan.base)
+        finally:
+            self.__dict__.pop("online_reader", None)
 
     def lineage(self) -> Lineage:
         """From source columns to services."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,13 +14,10 @@ import pyarrow.compute as pc
 
 from featurestore.codec.columns import EMPTY_BYTES, FixedColumn, VariableColumn, make_column, null_mask, numbers
 from featurestore.codec.header import BIAS, CODEC_VERSION, HEADER
-from featurestore.errors import OnlineStoreError
+from featurestore.codec.row_reader import RowReader
 from featurestore.registry.records import Field
 from featurestore.registry.types import type_to_json
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
-
-_FEW: Final = 16
-"""Up to this many rows ``struct`` is quicker than numpy (measured: 10 features cross at 12 to 20 rows)."""
 
 
 def schema_digest(fields: Sequence[Field]) -> int:
@@ -43,14 +40,11 @@ class RowCodec:
         self.positions = {field.name: i for i, field in enumerate(self.fields)}
         self._bitmap = (len(self.fields) + 7) // 8
         self._variable = [i for i, column in enumerate(self.columns) if isinstance(column, VariableColumn)]
-        self._ordinal = {i: n for n, i in enumerate(self._variable)}
         self._record = self._make_record()
-        self._fixed = [i for i, column in enumerate(self.columns) if isinstance(column, FixedColumn)]
         self._struct = struct.Struct(
             "<" + "".join(c.code for c in self.columns if isinstance(c, FixedColumn)) + f"{len(self._variable)}I"
         )
-        self._values_at = HEADER.size + self._bitmap
-        self._slots = {i: n for n, i in enumerate(self._fixed)}
+        self._readers: dict[tuple[str, ...], RowReader] = {}
         self.header = HEADER.pack(CODEC_VERSION, self.digest, 0, 0, 0)[:9]
         """What every row of this codec starts with."""
 
@@ -91,81 +85,17 @@ class RowCodec:
 
     def decode_lists(self, rows: Sequence[bytes], names: Sequence[str]) -> list[list[Any]]:
         """The values of the features asked for as Python lists, one list a feature."""
-        wanted = [self.positions[name] for name in names]
-        few = len(rows) <= _FEW
-        raw = self._raw_by_struct(rows, wanted) if few else self._raw_by_numpy(rows, wanted)
-        lists = []
-        for i, (values, nulls) in zip(wanted, raw, strict=True):
-            python = self.columns[i].python
-            if python is not None:
-                values = (
-                    [None if n else python(v) for v, n in zip(values, nulls, strict=True)]
-                    if nulls
-                    else list(map(python, values))
-                )
-            elif nulls:
-                values = [None if n else v for v, n in zip(values, nulls, strict=True)]
-            lists.append(values)
-        return lists
+        return self.reader(names).read(rows)[0]
 
-    def _records(self, rows: Sequence[bytes]) -> np.ndarray[Any, Any]:
-        width = self._record.itemsize
-        heads = b"".join([row[:width] for row in rows] if self._variable else rows)
-        if len(heads) != width * len(rows):
-            raise OnlineStoreError(
-                f"a packed row is not {width} bytes long", hint="the online store holds rows of another writer"
+    def reader(self, names: Sequence[str]) -> RowReader:
+        """What reads these features; made once for each selection of them."""
+        wanted = tuple(names)
+        found = self._readers.get(wanted)
+        if found is None:
+            found = self._readers[wanted] = RowReader(
+                self.columns, self._record, self._struct, [self.positions[name] for name in wanted]
             )
-        return np.frombuffer(heads, dtype=self._record)
-
-    def _nulls(self, records: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        if not self.fields:
-            return np.zeros((len(records), 0), dtype=bool)
-        return np.unpackbits(records["nulls"], axis=1, count=len(self.fields), bitorder="little").astype(bool)
-
-    def _raw_by_numpy(self, rows: Sequence[bytes], wanted: Sequence[int]) -> list[tuple[list[Any], list[bool]]]:
-        """Values before conversion, with the nulls among them (an empty list where there are none)."""
-        records = self._records(rows)
-        nulls = self._nulls(records)
-        some: list[bool] = np.atleast_1d(nulls.any(axis=0)).tolist()
-        result: list[tuple[list[Any], list[bool]]] = []
-        for i in wanted:
-            values = records[f"f{i}"].tolist() if i in self._slots else self._tails(rows, records["ends"], i)
-            result.append((values, nulls[:, i].tolist() if some[i] else []))
-        return result
-
-    def _raw_by_struct(self, rows: Sequence[bytes], wanted: Sequence[int]) -> list[tuple[list[Any], list[bool]]]:
-        """The same as :meth:`_raw_by_numpy`, row by row."""
-        unpack, at, slots, bitmap = self._struct.unpack_from, self._values_at, self._slots, self._bitmap
-        width, first_end = self._record.itemsize, len(self._fixed)
-        try:
-            unpacked = [unpack(row, at) for row in rows]
-        except struct.error:
-            raise OnlineStoreError(
-                f"a packed row is not {width} bytes long", hint="it was cut, or another writer made it"
-            ) from None
-        bits = [int.from_bytes(row[HEADER.size : HEADER.size + bitmap], "little") for row in rows]
-        union = 0
-        for b in bits:
-            union |= b
-        result: list[tuple[list[Any], list[bool]]] = []
-        for i in wanted:
-            if i in slots:
-                slot = slots[i]
-                values = [u[slot] for u in unpacked]
-            else:
-                end = first_end + self._ordinal[i]
-                values = [
-                    row[width + (u[end - 1] if end > first_end else 0) : width + u[end]]
-                    for row, u in zip(rows, unpacked, strict=True)
-                ]
-            result.append((values, [bool(b >> i & 1) for b in bits] if union >> i & 1 else []))
-        return result
-
-    def _tails(self, rows: Sequence[bytes], ends: np.ndarray[Any, Any], i: int) -> list[bytes]:
-        width, n = self._record.itemsize, self._ordinal[i]
-        stops = (ends[:, n].astype(np.int64) + width).tolist()
-        starts = (ends[:, n - 1].astype(np.int64) + width).tolist() if n else [width] * len(rows)
-        return [row[start:stop] for row, start, stop in zip(rows, starts, stops, strict=True)]
+        return found
 
 
 def _contiguous(column: pa.ChunkedArray, arrow: pa.DataType) -> pa.Array:

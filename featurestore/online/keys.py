@@ -10,6 +10,7 @@ hexadecimal, dates as days and instants as microseconds since the epoch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _RESERVED: Final = {"%": "%25", "|": "%7C", "{": "%7B", "}": "%7D"}
 _TABLE: Final = str.maketrans(_RESERVED)
+_TO_ENCODE: Final = re.compile("[" + "".join(_RESERVED) + "]")
 _EPOCH_DAY: Final = date(1970, 1, 1).toordinal()
 _RANGES: Final[dict[t.DataType, tuple[int, int]]] = {
     kind: (-(1 << bits - 1), (1 << bits - 1) - 1) if signed else (0, (1 << bits) - 1)
@@ -73,12 +75,14 @@ class EntityKeys:
         Raises:
             RequestError: a value of another type than the key's.
         """
+        if len(self.join_keys) == 1:
+            plain = _plain(self.join_keys[0].type, columns[names[0]])
+            if plain is not None:
+                return plain
         parts = [
             _encoded(key, name, encode, columns[name])
             for key, name, encode in zip(self.join_keys, names, self._encoders, strict=True)
         ]
-        if len(parts) == 1:
-            return [None if part is None else b"{%b}" % part.encode() for part in parts[0]]
         return [None if None in row else b"{%b}" % "|".join(row).encode() for row in zip(*parts, strict=True)]
 
     def of_frame(self, frame: pl.DataFrame, *, prefix: str = "", suffix: str = "") -> list[bytes]:
@@ -93,6 +97,17 @@ class EntityKeys:
         text = pl.concat_str(pl.lit(f"{prefix}{{"), pl.concat_str(parts, separator="|"), pl.lit(f"}}{suffix}"))
         entities: list[bytes] = frame.select(text.cast(pl.Binary)).to_series().to_list()
         return entities
+
+
+def _plain(data_type: t.DataType, values: Sequence[Any]) -> list[bytes | None] | None:
+    """Entities of one text or integer each, where they are written as they are; None where any needs a closer look."""
+    kinds = set(map(type, values))
+    if data_type == t.String and kinds == {str}:
+        if _TO_ENCODE.search("".join(values)) is None:
+            return [b"{%b}" % value.encode() for value in values]
+    elif kinds == {int} and (bounds := _RANGES.get(data_type)) and bounds[0] <= min(values) and max(values) <= bounds[1]:
+        return [b"{%d}" % value for value in values]
+    return None
 
 
 def _encoded(key: Field, name: str, encode: Callable[[Any], str], values: Sequence[Any]) -> list[str | None]:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import struct
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from featurestore.codec import ORDER_START
-from featurestore.codec.header import BIAS
 from featurestore.errors import NotFoundError, OnlineStoreError, RequestError, RetrievalError
 from featurestore.features import OnDemandCall, references_of
 from featurestore.online.keys import as_instant, generation_key
-from featurestore.online.plan import OnlinePlan, RowGroup, ViewRead, make_plan
+from featurestore.online.plan import OnlinePlan, ViewRead, make_plan
 from featurestore.online.request import entity_columns, request_columns
-from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, Column, OnlineResponse, Status
+from featurestore.online.response import NOT_FOUND, NULL, PRESENT, Column, OnlineResponse, Status
+from featurestore.online.row_columns import check_held, row_columns
 from featurestore.online.window_blocks import UnknownRowError
 from featurestore.project import Project
 from featurestore.registry import types as t
-from featurestore.time import from_micros, to_micros
+from featurestore.time import Clock, to_micros
 
 if TYPE_CHECKING:
     from featurestore.registry.definitions import Definitions
     from featurestore.registry.records import Field
 
-_EVENT_TIME: Final = struct.Struct(">Q")
 _ATTEMPTS: Final = 5
 
 
@@ -60,15 +57,11 @@ class OnlineReader:
         store = self._project.online
         known = self._current()
         for _ in range(_ATTEMPTS):
-            lookup = _Lookup(
-                self._plan(known, features, full_feature_names=full_feature_names), entities, request, known.token_key
-            )
-            token, *rows = store.read(lookup.keys)
-            if token == known.token:
-                try:
-                    return lookup.answer(rows, *self._instants(at))
-                except UnknownRowError:
-                    pass
+            lookup = Lookup(known, self._plan(known, features, full_feature_names=full_feature_names), entities, request)
+            values = store.read(lookup.keys)
+            answer = lookup.answer(values, *self._instants(at))
+            if answer is not None:
+                return answer
             known = self._reload()
         raise _restless()
 
@@ -85,17 +78,31 @@ class OnlineReader:
         store = self._project.online
         known = self._current()
         for _ in range(_ATTEMPTS):
-            lookup = _Lookup(
-                self._plan(known, features, full_feature_names=full_feature_names), entities, request, known.token_key
-            )
-            token, *rows = await store.aread(lookup.keys)
-            if token == known.token:
-                try:
-                    return lookup.answer(rows, *self._instants(at))
-                except UnknownRowError:
-                    pass
+            lookup = Lookup(known, self._plan(known, features, full_feature_names=full_feature_names), entities, request)
+            values = await store.aread(lookup.keys)
+            answer = lookup.answer(values, *self._instants(at))
+            if answer is not None:
+                return answer
             known = self._reload()
         raise _restless()
+
+    def prepared(
+        self, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
+    ) -> PreparedLookup | None:
+        """A look-up that needs one read and nothing else; None where more is needed, and :meth:`aread` does it.
+
+        That is so for the first request of its kind, and when the newest revision was not asked for lately.
+
+        Raises:
+            RequestError: as :meth:`read`.
+        """
+        known = self._known
+        if known is None or self._timer() - known.checked_at >= self._refresh_seconds:
+            return None
+        plan = known.plans.get((_plan_key(known.definitions, features), full_feature_names))
+        if plan is None:
+            return None
+        return PreparedLookup(Lookup(known, plan, entities, request), self._project.clock)
 
     def inputs(self, features: Any) -> tuple[Field, ...]:
         """The columns that a request for these features brings: join keys, then what request sources need.
@@ -142,6 +149,19 @@ class OnlineReader:
             plan = make_plan(self._project.catalog, known.definitions, features, full_feature_names=full_feature_names)
             known.plans[key] = plan
         return plan
+
+
+class PreparedLookup:
+    """A look-up whose keys only have to be read; see :meth:`OnlineReader.prepared`."""
+
+    def __init__(self, lookup: Lookup, clock: Clock) -> None:
+        self.keys = lookup.keys
+        self._lookup, self._clock = lookup, clock
+
+    def answer(self, values: Sequence[bytes | None]) -> OnlineResponse | None:
+        """The answer as of now from the values of ``keys``; None where the plan is not what is served any more."""
+        now = to_micros(self._clock.now())
+        return self._lookup.answer(values, now, now)
 
 
 class ServedProject(Project, Protocol):
@@ -226,46 +246,60 @@ def _plan_key(definitions: Definitions, features: Any) -> Any:
         raise RequestError(error.message, hint=error.hint) from error
 
 
-class _Lookup:
-    """One request on its way: its keys, and the answer once the rows are there."""
+class Lookup:
+    """One request on its way: its keys, and the answer once their values are there."""
 
-    def __init__(self, plan: OnlinePlan, entities: Any, request: Any, token_key: bytes) -> None:
-        self.plan = plan
-        self.columns, self.count = entity_columns(entities, plan.key_fields)
-        self.request = request_columns(request, self.columns, plan.request_fields, self.count)
-        self.keys = [token_key]
-        encoded: dict[Any, list[bytes | None]] = {}
+    def __init__(self, known: _Known, plan: OnlinePlan, entities: Any, request: Any) -> None:
+        self._plan, self._token = plan, known.token
+        self._entities, self._count = entity_columns(entities, plan.key_fields)
+        self._request = request_columns(request, self._entities, plan.request_fields, self._count)
+        self.keys = [known.token_key]
+        encoded: dict[Any, list[bytes]] = {}
         for read in plan.reads:
             how = (read.lookup.key_columns, read.keys.join_keys)
-            if how not in encoded:
-                encoded[how] = read.keys.of_columns(self.columns, read.lookup.key_columns)
+            entities = encoded.get(how)
+            if entities is None:
+                # The key of a null entity is one that nothing is ever written to.
+                entities = [entity or b"" for entity in read.keys.of_columns(self._entities, read.lookup.key_columns)]
+                encoded[how] = entities
             for group in read.groups:
                 prefix, suffix = read.prefix, group.suffix
-                # The key of a null entity is one that nothing is ever written to.
-                self.keys += [prefix + (entity or b"") + suffix for entity in encoded[how]]
+                self.keys += [prefix + e + suffix for e in entities] if suffix else [prefix + e for e in entities]
 
-    def answer(self, rows: Sequence[bytes | None], at_instant: int, now: int) -> OnlineResponse:
+    def answer(self, values: Sequence[bytes | None], at_instant: int, now: int) -> OnlineResponse | None:
+        """The answer; None where the plan is not what is served any more.
+
+        Args:
+            values: of ``keys``.
+            at_instant: what is asked about, microseconds.
+            now: what the clock says.
+        """
+        if values[0] != self._token:
+            return None
         columns: dict[str, Column] = {}
-        at = 0
-        for read in self.plan.reads:
-            end = at + self.count * len(read.groups)
-            for name, column in self._view_columns(read, rows[at:end], at_instant, now).items():
-                columns[read.lookup.column(name)] = column
-            at = end
-        for call in self.plan.calls:
-            columns |= _call(call, columns, self.request)
-        return OnlineResponse({output.name: columns[output.source] for output in self.plan.outputs})
+        at = 1
+        try:
+            for read in self._plan.reads:
+                end = at + self._count * len(read.groups)
+                columns |= self._view_columns(read, values[at:end], at_instant, now)
+                at = end
+        except UnknownRowError:
+            return None
+        for call in self._plan.calls:
+            columns |= _call(call, columns, self._request)
+        return OnlineResponse({name: columns[source] for name, source in self._plan.outputs}, self._plan.form)
 
     def _view_columns(self, read: ViewRead, rows: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
-        if read.windows is not None and read.groups:
-            columns = read.windows.columns(rows, instant, now)
+        if read.windows is not None:
+            found = read.windows.columns(rows, instant, now)
+            columns = {read.lookup.column(name): column for name, column in found.items()}
         else:
             if instant < now:
-                _check_held(read, rows, instant)
-            columns = _row_columns(read, rows, self.count, instant)
-        for field in read.lookup.features:
-            if field.name not in columns:  # the version that is served does not have it
-                columns[field.name] = Column(field, [None] * self.count, [NOT_FOUND] * self.count, [None] * self.count)
+                check_held(read, rows, instant)
+            columns = row_columns(read, rows, self._count, instant)
+        for name, field in read.missing:
+            if name not in columns:
+                columns[name] = Column(field, [None] * self._count, [NOT_FOUND] * self._count, [None] * self._count)
         return columns
 
 
@@ -278,104 +312,6 @@ def _past(name: str, value: datetime | str, now: int) -> int:
     if instant > now:
         raise RequestError(f"{name} is {value}, in the future", hint=f"leave {name} out to ask about now")
     return instant
-
-
-def _check_held(read: ViewRead, rows: Sequence[bytes | None], instant: int) -> None:
-    """Of a view without windows only the newest row is kept: what was before it cannot be answered."""
-    for row in rows:
-        if row is not None and _EVENT_TIME.unpack_from(row, ORDER_START)[0] - BIAS > instant:
-            raise RequestError(
-                f"feature view {read.lookup.view.name!r} has moved on since at={from_micros(instant):%Y-%m-%d %H:%M:%S%z}",
-                hint="the online store keeps its newest row only: get_historical_features answers any instant",
-            )
-
-
-def _row_columns(read: ViewRead, rows: Sequence[bytes | None], count: int, now: int) -> dict[str, Column]:
-    columns: dict[str, Column] = {}
-    entity: tuple[list[Status], list[int | None]] | None = None
-    for n, group in enumerate(read.groups):
-        part = rows[n * count : (n + 1) * count]
-        statuses, times = _row_statuses(part, read.ttl, now)
-        if entity is None:
-            entity = statuses, times
-        else:
-            statuses, times = _feature_statuses(statuses, times, *entity)
-        columns |= _group_columns(read, group, part, statuses, times)
-    return columns
-
-
-def _row_statuses(rows: Sequence[bytes | None], ttl: int | None, now: int) -> tuple[list[Status], list[int | None]]:
-    statuses: list[Status] = []
-    times: list[int | None] = []
-    oldest = None if ttl is None else now - ttl
-    unpack = _EVENT_TIME.unpack_from
-    for row in rows:
-        event_time = None if row is None else unpack(row, ORDER_START)[0] - BIAS
-        if event_time is None or event_time > now:  # what has not happened yet is not there
-            statuses.append(NOT_FOUND)
-            times.append(None)
-        else:
-            statuses.append(PRESENT if oldest is None or event_time >= oldest else EXPIRED)
-            times.append(event_time)
-    return statuses, times
-
-
-def _feature_statuses(
-    statuses: list[Status], times: list[int | None], entity: list[Status], entity_times: list[int | None]
-) -> tuple[list[Status], list[int | None]]:
-    """Of a ``last_non_null`` feature: without a value of its own it is null where the entity was seen recently enough."""
-    made: list[Status] = []
-    when: list[int | None] = []
-    for own, own_time, seen, seen_time in zip(statuses, times, entity, entity_times, strict=True):
-        made.append(PRESENT if own == PRESENT else NULL if seen == PRESENT else seen)
-        when.append(own_time if own == PRESENT else seen_time)
-    return made, when
-
-
-def _group_columns(
-    read: ViewRead, group: RowGroup, rows: Sequence[bytes | None], statuses: list[Status], times: list[int | None]
-) -> dict[str, Column]:
-    positions = [i for i, status in enumerate(statuses) if status == PRESENT]
-    present = [rows[i] for i in positions]
-    lists = _decode(group, present)  # type: ignore[arg-type]
-    columns = {}
-    for name, found in zip(group.features, lists, strict=True):
-        values = found
-        if len(positions) < len(rows):
-            values = [None] * len(rows)
-            for i, value in zip(positions, found, strict=True):
-                values[i] = value
-        own = statuses
-        if None in found:
-            own = [
-                NULL if value is None and status == PRESENT else status for value, status in zip(values, statuses, strict=True)
-            ]
-        columns[name] = Column(read.fields[name], values, own, times)
-    return columns
-
-
-def _decode(group: RowGroup, rows: Sequence[bytes]) -> list[list[Any]]:
-    """The features of rows, which nearly always have the newest of their schemas."""
-    for header, codec in group.codecs.items():
-        if all(row.startswith(header) for row in rows):
-            return _decode_known(codec, group, rows)
-    lists: list[list[Any]] = [[None] * len(rows) for _ in group.features]
-    left = len(rows)
-    for header, codec in group.codecs.items():
-        mine = [i for i, row in enumerate(rows) if row.startswith(header)]
-        left -= len(mine)
-        for target, values in zip(lists, _decode_known(codec, group, [rows[i] for i in mine]), strict=True):
-            for i, value in zip(mine, values, strict=True):
-                target[i] = value
-    if left:
-        raise UnknownRowError
-    return lists
-
-
-def _decode_known(codec: Any, group: RowGroup, rows: Sequence[bytes]) -> list[list[Any]]:
-    known = [name for name in group.features if name in codec.positions]
-    found = dict(zip(known, codec.decode_lists(rows, known), strict=True))
-    return [found.get(name, [None] * len(rows)) for name in group.features]
 
 
 def _call(call: OnDemandCall, columns: Mapping[str, Column], request: Mapping[str, Column]) -> dict[str, Column]:

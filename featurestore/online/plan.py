@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from featurestore.codec import RowCodec
+from featurestore.codec import RowReader
 from featurestore.errors import NotFoundError, RequestError, RetrievalError
-from featurestore.features import OnDemandCall, OutputColumn, ViewLookup, resolve_features
+from featurestore.features import OnDemandCall, ViewLookup, resolve_features
 from featurestore.online.keys import EntityKeys, version_prefix
+from featurestore.online.response import AnswerForm
 from featurestore.online.serving import ServedVersion, make_codecs, read_serving
 from featurestore.online.window_blocks import WindowRead
 from featurestore.registry.records import Field
@@ -23,24 +24,42 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class RowReading:
+    """Rows of one schema: what reads them, and the place among a group's features of each that they have."""
+
+    reader: RowReader
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RowGroup:
-    """The rows of one key each entity: what their key ends with, how to read them, which features to take."""
+    """The rows of one key each entity.
+
+    Args:
+        suffix: what their key ends with.
+        readings: how to read them, by what they begin with, the newest schema first.
+        features: those to take, with their internal names.
+    """
 
     suffix: bytes
-    codecs: Mapping[bytes, RowCodec]
-    features: tuple[str, ...]
+    readings: Mapping[bytes, RowReading]
+    features: tuple[tuple[str, Field], ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewRead:
-    """One view looked up by one set of columns. ``groups`` is empty where nothing of it is served."""
+    """One view looked up by one set of columns. ``groups`` is empty where nothing of it is served.
+
+    Args:
+        missing: features, with their internal names, that the version that is served does not have.
+    """
 
     lookup: ViewLookup
     keys: EntityKeys
     prefix: bytes
     ttl: int | None
     groups: tuple[RowGroup, ...]
-    fields: Mapping[str, Field]
+    missing: tuple[tuple[str, Field], ...]
     windows: WindowRead | None = None
 
 
@@ -52,7 +71,9 @@ class OnlinePlan:
     calls: tuple[OnDemandCall, ...]
     request_fields: tuple[Field, ...]
     key_fields: tuple[Field, ...]
-    outputs: tuple[OutputColumn, ...]
+    outputs: tuple[tuple[str, str], ...]
+    """Each column of the answer with its internal name."""
+    form: AnswerForm
 
 
 def make_plan(catalog: Catalog, definitions: Definitions, features: Any, *, full_feature_names: bool) -> OnlinePlan:
@@ -78,7 +99,22 @@ def make_plan(catalog: Catalog, definitions: Definitions, features: Any, *, full
     except (NotFoundError, RetrievalError) as error:
         raise RequestError(error.message, hint=error.hint) from error
     reads = tuple(_read(catalog.project, lookup, served[lookup.view.name]) for lookup in resolved.lookups)
-    return OnlinePlan(reads, resolved.on_demand, resolved.request_fields, resolved.key_fields, resolved.outputs)
+    outputs = tuple((output.name, output.source) for output in resolved.outputs)
+    fields = _internal_fields(reads, resolved.on_demand)
+    form = AnswerForm(tuple((name, fields[source]) for name, source in outputs))
+    return OnlinePlan(reads, resolved.on_demand, resolved.request_fields, resolved.key_fields, outputs, form)
+
+
+def _internal_fields(reads: Sequence[ViewRead], calls: Sequence[OnDemandCall]) -> dict[str, Field]:
+    """What each internal name holds; the version that is served may have another type than the newest definition."""
+    fields: dict[str, Field] = {}
+    for read in reads:
+        fields |= {read.lookup.column(field.name): field for field in read.lookup.features}
+        for group in read.groups:
+            fields |= dict(group.features)
+    for call in calls:
+        fields |= {call.column(field.name): field for field in call.features}
+    return fields
 
 
 def _fields_of(catalog: Catalog, definitions: Definitions, view: FeatureView, served: ServedVersion | None) -> Sequence[Field]:
@@ -99,17 +135,25 @@ def _fields_of(catalog: Catalog, definitions: Definitions, view: FeatureView, se
 def _read(project: str, lookup: ViewLookup, served: ServedVersion | None) -> ViewRead:
     keys = EntityKeys(lookup.view.name, lookup.view.join_keys)
     if served is None or served.join_keys != lookup.view.join_keys:
-        return ViewRead(lookup, keys, b"", None, (), {})
+        return ViewRead(lookup, keys, b"", None, (), tuple((lookup.column(f.name), f) for f in lookup.features))
     wanted = {f.name for f in lookup.features}
     fields = {f.name: f for f in served.fields if f.name in wanted}
+    missing = tuple((lookup.column(f.name), f) for f in lookup.features if f.name not in fields)
     prefix = version_prefix(project, lookup.view.name, served.version)
     if served.windows is not None:
-        return ViewRead(
-            lookup, keys, prefix, None, (RowGroup(b"", {}, ()),), fields, WindowRead.of(served.windows, lookup.features)
-        )
+        windows = WindowRead.of(served.windows, lookup.features)
+        return ViewRead(lookup, keys, prefix, None, (RowGroup(b"", {}, ()),), missing, windows)
     groups = []
     for suffix, schemas in served.groups():
         names = {f.name for schema in schemas for f in schema} & wanted
         if not suffix or names:
-            groups.append(RowGroup(suffix.encode(), make_codecs(schemas), tuple(name for name in fields if name in names)))
-    return ViewRead(lookup, keys, prefix, served.ttl, tuple(groups), fields)
+            groups.append(_group(lookup, suffix, schemas, [field for name, field in fields.items() if name in names]))
+    return ViewRead(lookup, keys, prefix, served.ttl, tuple(groups), missing)
+
+
+def _group(lookup: ViewLookup, suffix: str, schemas: Sequence[tuple[Field, ...]], fields: Sequence[Field]) -> RowGroup:
+    readings = {}
+    for header, codec in make_codecs(schemas).items():
+        places = tuple(i for i, field in enumerate(fields) if field.name in codec.positions)
+        readings[header] = RowReading(codec.reader([fields[i].name for i in places]), places)
+    return RowGroup(suffix.encode(), readings, tuple((lookup.column(field.name), field) for field in fields))

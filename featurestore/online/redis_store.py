@@ -17,6 +17,7 @@ from redis.retry import Retry
 
 from featurestore.embedded import EmbeddedServer
 from featurestore.errors import ConfigError
+from featurestore.online.direct import DirectConnections
 from featurestore.online.forward_only import SCRIPT, script_calls
 from featurestore.online.pipelined import SharedConnections
 from featurestore.online.redis_errors import translated
@@ -37,6 +38,7 @@ class RedisOnlineStore:
         self._connected: redis.Redis | None = None
         self._guard = threading.Lock()
         self._shared = SharedConnections()
+        self._direct = DirectConnections(lambda: self._client().connection_pool)
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -44,7 +46,14 @@ class RedisOnlineStore:
         """See :class:`OnlineStore`."""
         if not keys:
             return []
-        values: list[bytes | None] = self._call(partial(_mget, keys=keys))
+        try:
+            values: list[bytes | None] = self._direct.call(b"MGET", *keys)
+        except redis_exceptions.TimeoutError as error:
+            with translated(self.where):
+                raise error from None
+        except redis_exceptions.RedisError:
+            # A connection that was kept may have been lost meanwhile; what else is wrong is found again, and told, by redis-py.
+            values = self._call(partial(_mget, keys=keys))
         return values
 
     async def aread(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -109,6 +118,7 @@ class RedisOnlineStore:
     def close(self) -> None:
         """See :class:`OnlineStore`."""
         self._shared.close()
+        self._direct.close()
         with self._guard:
             if self._connected is not None:
                 self._connected.close()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
 from featurestore.registry import types as t
 from featurestore.registry.records import Field
@@ -25,9 +25,8 @@ NOT_FOUND: Final = "NOT_FOUND"
 EXPIRED: Final = "EXPIRED"
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One feature of an answer, by entity.
+class Column(NamedTuple):
+    """One feature of an answer, by entity. (A tuple: an answer makes one for each feature, and these are made quickest.)
 
     Args:
         values: None where the status is not ``PRESENT``.
@@ -40,11 +39,30 @@ class Column:
     times: Sequence[int | None]
 
 
-class OnlineResponse:
-    """Features by name, each a list in the order of the entities asked for."""
+@dataclass(frozen=True, slots=True, eq=False)
+class AnswerForm:
+    """The names and types of an answer. One for all answers of a plan, so that a writer of answers can be kept by it."""
 
-    def __init__(self, columns: Mapping[str, Column]) -> None:
+    fields: tuple[tuple[str, Field], ...]
+
+
+class OnlineResponse:
+    """Features by name, each a list in the order of the entities asked for.
+
+    Args:
+        form: of the plan that it answers.
+    """
+
+    def __init__(self, columns: Mapping[str, Column], form: AnswerForm | None = None) -> None:
         self.columns = columns
+        self._form = form
+
+    @property
+    def form(self) -> AnswerForm:
+        """Its names and types."""
+        if self._form is None:
+            self._form = AnswerForm(tuple((name, column.field) for name, column in self.columns.items()))
+        return self._form
 
     def to_dict(self) -> dict[str, list[Any]]:
         """The values of each feature."""
@@ -85,7 +103,7 @@ class OnlineResponse:
         return {name: made[id(column.times)] for name, column in self.columns.items()}
 
     def __len__(self) -> int:
-        return max((len(column.values) for column in self.columns.values()), default=0)
+        return next((len(column.values) for column in self.columns.values()), 0)
 
     def __repr__(self) -> str:
         return f"OnlineResponse({len(self)} entities: {', '.join(self.columns)})"
