@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -160,7 +161,7 @@ def _order(table: pa.Table, sort_by: Sequence[str]) -> pa.Array | None:
             raise LakeError(f"there is no column {name!r} to sort by", hint=f"there is: {', '.join(table.column_names)}")
     # Arrow's sort is stable, which keeps the order of arrival among equal keys.
     order = pc.sort_indices(table.select(list(sort_by)), [(name, "ascending") for name in sort_by])
-    places = order.to_numpy()
+    places = np.from_dlpack(order)
     return None if bool((places[1:] > places[:-1]).all()) else order
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import io
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import IO, Final, NamedTuple
 
 import numpy as np
@@ -116,6 +117,16 @@ class Lines:
         """A line that is no row."""
         return Malformed(*self.place(index), reason)
 
+    def only(self, kept: np.ndarray) -> Lines:
+        """Some of the lines, by their indices."""
+        some = copy(self)
+        some.numbers, some.starts, some.ends = self.numbers[kept], self.starts[kept], self.ends[kept]
+        return some
+
+    def block(self) -> Block:
+        """These lines alone, numbered from 1."""
+        return Block(b"".join(self.raw(index) + b"\n" for index in range(len(self))), 1)
+
     def undecodable(self) -> list[int]:
         """The lines that are no UTF-8."""
         try:
@@ -127,15 +138,19 @@ class Lines:
     def texts(self, kept: np.ndarray | None = None) -> pl.Series:
         """The lines as strings; only those of ``kept``, if given. All must be UTF-8."""
         starts, ends = (self.starts, self.ends) if kept is None else (self.starts[kept], self.ends[kept])
-        # Gaps between lines (their ends, blank lines) are strings too, at the odd places.
-        offsets = np.empty(2 * len(starts) + 1, dtype=np.int64)
-        offsets[0:-1:2], offsets[1::2] = starts, ends
-        offsets[-1] = ends[-1] if len(ends) else 0
-        buffers = [None, pa.py_buffer(offsets), pa.py_buffer(self._block.data)]
-        both = pa.Array.from_buffers(pa.large_string(), 2 * len(starts), buffers)
-        series = pl.from_arrow(both)
-        assert isinstance(series, pl.Series)  # noqa: S101 - narrows polars' union type
-        return series.gather_every(2)
+        return texts_at(self._block.data, starts, ends)
+
+
+def texts_at(data: bytes, starts: np.ndarray, ends: np.ndarray) -> pl.Series:
+    """Parts of some UTF-8 as strings; each begins where the one before ends, or later."""
+    # The gaps between them are strings too, at the odd places.
+    offsets = np.empty(2 * len(starts) + 1, dtype=np.int64)
+    offsets[0:-1:2], offsets[1::2] = starts, ends
+    offsets[-1] = ends[-1] if len(ends) else 0
+    both = pa.Array.from_buffers(pa.large_string(), 2 * len(starts), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    series = pl.from_arrow(both)
+    assert isinstance(series, pl.Series)  # noqa: S101 - narrows polars' union type
+    return series.gather_every(2)
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""JSON lines: parsed by Arrow where it keeps every value, and line by line in Python where it would not.
+"""JSON lines: by columns where the lines look alike, else by Arrow where it keeps every value, else line by line in Python.
 
 Arrow turns texts that look like times into timestamps, integers beyond 64 bits and numbers of many digits into the nearest
 double, and lets a record run over lines. Blocks in which any of this can happen take the careful path, where numbers stay
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,6 +21,7 @@ from featurestore.errors import IngestionError
 from featurestore.ingestion.readers.ahead import map_ahead
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, TypeOf, no_type
+from featurestore.ingestion.readers.json_layout import read_alike
 from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
 from featurestore.ingestion.text_types import parse_floats
 from featurestore.registry.types import plain_arrow
@@ -74,6 +75,38 @@ class _Parser:
     def parse(self, block: Block, position: int) -> Chunk:
         """The rows of a block, and its lines that are none."""
         lines = Lines(block)
+        decodable = block.data.isascii() or not lines.undecodable()
+        found = (decodable and self._alike(block, lines)) or self._each(block, lines)
+        frame = found.frame
+        if self._columns is not None:
+            frame = frame.select(name for name in self._columns if name in frame.columns)
+
+        def locate(wanted: Sequence[int]) -> list[Place]:
+            return [lines.place(int(found.rows[row])) for row in wanted]
+
+        literal = found.literal & frozenset(frame.columns)
+        return Chunk(frame, locate, found.malformed, literal, found.mixed, position=position)
+
+    def _alike(self, block: Block, lines: Lines) -> _Rows | None:
+        """By the layouts that many lines share; None where there are none, or they do not go together."""
+        alike = read_alike(block.data, lines, self._as_text)
+        if alike is None:
+            return None
+        found = _Rows(alike.frame, alike.rows, alike.literal)
+        if len(alike.rows) == len(lines):
+            return found
+        others = np.setdiff1d(np.arange(len(lines)), alike.rows)
+        few = lines.only(others).block()
+        rest = Lines(few)
+        try:
+            read = self._alike(few, rest) or self._each(few, rest)
+        except IngestionError:
+            return None  # which names a line of these few
+        malformed = [item._replace(line=int(lines.numbers[others[item.line - 1]])) for item in read.malformed]
+        return found.joined(read._replace(rows=others[read.rows], malformed=malformed))
+
+    def _each(self, block: Block, lines: Lines) -> _Rows:
+        """By Arrow, or line by line."""
         rows = np.arange(len(lines))
         malformed: list[Malformed] = []
         table = None
@@ -83,22 +116,11 @@ class _Parser:
             objects, malformed, rows = _objects(lines)
             if malformed and not self._as_text and len(rows):
                 table = self._table(b"\n".join(lines.raw(int(row)) for row in rows), len(rows))
-        literal: frozenset[str] = frozenset()
-        mixed: dict[str, int] = {}
         if table is None:
-            frame, literal, mixed = self._frame(objects, lines, rows)
-        else:
-            found = pl.from_arrow(table)
-            assert isinstance(found, pl.DataFrame)  # noqa: S101 - narrows polars' union type
-            frame = found
-        if self._columns is not None:
-            frame = frame.select(name for name in self._columns if name in frame.columns)
-
-        def locate(wanted: Sequence[int]) -> list[Place]:
-            return [lines.place(int(rows[row])) for row in wanted]
-
-        literal &= frozenset(frame.columns)
-        return Chunk(frame, locate, malformed, literal, mixed, position=position)
+            return _Rows(*self._frame(objects, lines, rows), malformed)
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)  # noqa: S101 - narrows polars' union type
+        return _Rows(frame, rows, malformed=malformed)
 
     def _table(self, data: bytes, rows: int) -> pa.Table | None:
         """What Arrow reads; None where it refuses, or would change a value."""
@@ -133,7 +155,7 @@ class _Parser:
 
     def _frame(
         self, objects: list[dict[str, Any]], lines: Lines, rows: np.ndarray
-    ) -> tuple[pl.DataFrame, frozenset[str], dict[str, int]]:
+    ) -> tuple[pl.DataFrame, np.ndarray, frozenset[str], dict[str, int]]:
         """Columns of Python objects, numbers being text; which are literal, and which mix texts with numbers."""
         series: list[pl.Series] = []
         literal: set[str] = set()
@@ -160,7 +182,43 @@ class _Parser:
             else:
                 series.append(_nested(name, values))
         frame = pl.DataFrame(series) if series else pl.DataFrame(height=len(objects))
-        return frame, frozenset(literal), mixed
+        return frame, rows, frozenset(literal), mixed
+
+
+class _Rows(NamedTuple):
+    """The rows of some lines, and the lines that are none."""
+
+    frame: pl.DataFrame
+    rows: np.ndarray
+    literal: frozenset[str] = frozenset()
+    mixed: dict[str, int] = {}  # noqa: RUF012 - never changed
+    malformed: list[Malformed] = []  # noqa: RUF012 - never changed
+
+    def joined(self, other: _Rows) -> _Rows | None:
+        """With the rows of other lines of the block; None where the two differ in a way that all rows together decide."""
+        # A list is no number, which in columns that are wanted as text only all rows together show.
+        if other.mixed or any(other.frame[name].str.contains(r"^[\[{]").any() for name in other.literal):
+            return None
+        rows = np.concatenate([self.rows, other.rows])
+        order = np.argsort(rows)
+        columns: list[pl.Series] = []
+        literal: set[str] = set()
+        for name in dict.fromkeys([*self.frame.columns, *other.frame.columns]):
+            parts = [side.frame[name] if name in side.frame.columns else _nulls(name, side.frame) for side in (self, other)]
+            filled = [part.null_count() < len(part) for part in parts]
+            kinds = {part.dtype for part, some in zip(parts, filled, strict=True) if some}
+            written = {name in side.literal for side, some in zip((self, other), filled, strict=True) if some}
+            if len(kinds) > 1 or len(written) > 1:
+                return None
+            kind = kinds.pop() if kinds else parts[0].dtype
+            columns.append(pl.concat([part.cast(kind) for part in parts])[order])
+            if written == {True}:
+                literal.add(name)
+        return _Rows(pl.DataFrame(columns), rows[order], frozenset(literal), {}, other.malformed)
+
+
+def _nulls(name: str, frame: pl.DataFrame) -> pl.Series:
+    return pl.Series(name, [None], pl.Null).new_from_index(0, frame.height)
 
 
 def _is_regular(lines: Lines) -> bool:
