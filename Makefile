@@ -43,7 +43,7 @@ FEAST := .venv-feast/bin/python
 	@touch $@
 
 feast-test: .venv-feast/.ready  ## Feast on our stores, in an environment of its own
-	PYTHONPATH=. $(FEAST) -m pytest tests/feast -m "feast"
+	PYTHONPATH=$(CURDIR) $(FEAST) -m pytest tests/feast -m "feast" -p no:asyncio
 
 feast-suite: .venv-feast/.ready  ## Feast's own universal suite on our stores: FEAST_TESTS=checkout/sdk/python
 	$(FEAST) -m pip install --quiet --disable-pip-version-check -r tests/feast/suite/requirements.txt

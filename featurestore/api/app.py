@@ -14,6 +14,8 @@ from starlette.routing import Route
 from featurestore import __version__
 from featurestore.api.auth import OPEN_PATHS, BearerToken
 from featurestore.api.errors import install_error_handlers
+from featurestore.api.feast_online import FeastOnline
+from featurestore.api.grpc_server import serving_grpc
 from featurestore.api.jobs import TrainingJobs
 from featurestore.api.metrics import Metrics, RequestMetrics
 from featurestore.api.routes import datasets, docs, feast, health, ingest, online, push, registry, validation
@@ -28,19 +30,22 @@ Every answer that is not 2xx carries `{"error": {"code", "message", "hint"}}`; `
 """
 
 
-def create_app(store: FeatureStore) -> FastAPI:
+def create_app(store: FeatureStore, *, grpc_address: str | None = None) -> FastAPI:
     """The application over an open store. The store is closed when the application shuts down.
 
     Args:
         store: whose ``config.server`` sets the token and the limits.
+        grpc_address: ``host:port`` where Feast's gRPC clients are answered too.
     """
     service = Service(store, Metrics(), TrainingJobs(store))
+    feast_online = FeastOnline(store)
     hot = online.OnlineFeatures(service)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await anyio.to_thread.run_sync(hot.warm_up)
-        yield
+        async with serving_grpc(service, feast_online, grpc_address):
+            yield
         await anyio.to_thread.run_sync(service.jobs.close)
         await online.close(store)
         store.close()
@@ -54,6 +59,7 @@ def create_app(store: FeatureStore) -> FastAPI:
         redoc_url=None,
     )
     app.state.service = service
+    app.state.feast = feast_online
     app.router.routes.append(Route(online.PATH, hot, methods=["POST"]))
     for module in (push, ingest, datasets, registry, validation, health, feast, docs):
         app.include_router(module.router)

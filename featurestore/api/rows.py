@@ -31,12 +31,21 @@ def typed_rows(project: Project, source: str, rows: Sequence[Mapping[str, Any]] 
         NotFoundError: no such source.
         DataTypeError: a value does not fit its column; names both.
     """
+    return typed_table(rows, source_types(project, source))
+
+
+def source_types(project: Project, source: str) -> dict[str, DataType]:
+    """The columns of a source that are known: declared, else frozen; none of a source with ``prepare``.
+
+    Raises:
+        NotFoundError: no such source.
+    """
     definition = project.definitions.source(source)
+    if definition.prepare is not None:
+        return {}
     types: dict[str, DataType] = {field.name: field.type for field in definition.schema}
     frozen = project.catalog.source_schema(source) if not types else None
-    if frozen is not None:
-        types = {field.name: from_arrow(field.type, column=field.name) for field in frozen}
-    return typed_table(rows, {} if definition.prepare is not None else types)
+    return types if frozen is None else {field.name: from_arrow(field.type, column=field.name) for field in frozen}
 
 
 def typed_labels(

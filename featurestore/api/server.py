@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from featurestore.api.grpc_server import grpc_address
 from featurestore.config import load_config
 from featurestore.errors import ConfigError
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from featurestore.store import FeatureStore
 
 PROJECT: Final = "FEATURESTORE_PROJECT_PATH"
+_GRPC: Final = "FEATURESTORE_GRPC_ADDRESS"
 _MULTIPROCESS: Final = "PROMETHEUS_MULTIPROC_DIR"  # featurestore.api.metrics would load Prometheus before it is set
 _TARGET: Final = "featurestore.api.server:app_from_environment"
 GRACE_SECONDS: Final = 30
@@ -37,7 +39,7 @@ def app_from_environment() -> FastAPI:
     from featurestore.api.app import create_app
     from featurestore.store import FeatureStore
 
-    return create_app(FeatureStore(os.environ[PROJECT]))
+    return create_app(FeatureStore(os.environ[PROJECT]), grpc_address=os.environ.get(_GRPC))
 
 
 def serve(
@@ -47,6 +49,7 @@ def serve(
     port: int | None = None,
     workers: int | None = None,
     server: Server = "granian",
+    grpc_port: int | None = None,
 ) -> None:
     """Serve a project until the process is told to end.
 
@@ -54,15 +57,17 @@ def serve(
         project: the folder of ``featurestore.toml``, or a store that was opened on one.
         host, port, workers: in place of ``[server]`` in that file.
         server: ``granian``, or ``uvicorn`` where it is installed.
+        grpc_port: where Feast's gRPC clients are answered too, by the same processes; None: nowhere.
 
     Raises:
-        ConfigError: no such project, or the server is not installed.
+        ConfigError: no such project, the server or gRPC is not installed, or the port for gRPC is taken.
     """
     path = project if isinstance(project, str | os.PathLike) else project.config.root
     config = load_config(path)
     settings = config.server
     settings = replace(settings, host=host or settings.host, port=port or settings.port, workers=workers or settings.workers)
-    with _environment(config.root):
+    address = None if grpc_port is None else grpc_address(settings.host, grpc_port)
+    with _environment(config.root, address):
         start = _granian if server == "granian" else _uvicorn
         start(settings.host, settings.port, settings.workers)
 
@@ -119,14 +124,14 @@ def _heeded(_: int, __: object) -> None:
 
 
 @contextmanager
-def _environment(root: Path) -> Iterator[None]:
-    """What workers read: the project, and a fresh folder in which they count together."""
+def _environment(root: Path, grpc: str | None) -> Iterator[None]:
+    """What workers read: the project, where to answer gRPC, and a fresh folder in which they count together."""
     counts = tempfile.mkdtemp(prefix="featurestore-metrics-")
-    before = {name: os.environ.get(name) for name in (PROJECT, _MULTIPROCESS)}
-    os.environ |= {PROJECT: str(root), _MULTIPROCESS: counts}
+    before = {name: os.environ.get(name) for name in (PROJECT, _MULTIPROCESS, _GRPC)}
+    os.environ |= {PROJECT: str(root), _MULTIPROCESS: counts} | ({} if grpc is None else {_GRPC: grpc})
     try:
         yield
     finally:
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+            os.environ.pop(name, None) if value is None else os.environ.__setitem__(name, value)
         shutil.rmtree(counts, ignore_errors=True)

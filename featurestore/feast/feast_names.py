@@ -61,13 +61,13 @@ class FeastNames:
             raise NotFoundError("push source", name, [*self.push_sources, *self.definitions.sources])
         return found
 
-    def source_of_view(self, name: str) -> str:
-        """The source whose rows a view has.
+    def view(self, name: str) -> FeatureView:
+        """A feature view.
 
         Raises:
             NotFoundError: no such view.
         """
-        return self.definitions.view(self.views.get(name, name)).source
+        return self.definitions.view(self.views.get(name, name))
 
 
 def _by_feast_name(definitions: Mapping[str, Definition]) -> dict[str, str]:

@@ -16,73 +16,13 @@ from typing import Any, Final
 
 from featurestore.errors import OnlineStoreError
 from featurestore.feast.murmur3 import murmur3_32
-from featurestore.feast.wire import Message, Schema, decode, schema
+from featurestore.feast.value_messages import VALUES, read_content
+from featurestore.feast.wire import decode
 from featurestore.registry import types as t
 from featurestore.time import from_micros
 
-NO_TIME: Final = -(2**63)
-"""What Feast writes for an instant that is null."""
 _STRING: Final = 2
 _BATCH: Final = 1_000
-
-_LISTS: Final = {
-    "BytesList": "bytes*", "StringList": "text*", "IntList": "int*", "DoubleList": "double*", "FloatList": "float*",
-    "BoolList": "bool*",
-}  # fmt: skip
-VALUES: Final[Mapping[str, Schema]] = {
-    "Value": schema(
-        bytes_val=(1, "bytes"),
-        string_val=(2, "text"),
-        int32_val=(3, "int"),
-        int64_val=(4, "int"),
-        double_val=(5, "double"),
-        float_val=(6, "float"),
-        bool_val=(7, "bool"),
-        unix_timestamp_val=(8, "int"),
-        bytes_list_val=(11, "BytesList"),
-        string_list_val=(12, "StringList"),
-        int32_list_val=(13, "IntList"),
-        int64_list_val=(14, "IntList"),
-        double_list_val=(15, "DoubleList"),
-        float_list_val=(16, "FloatList"),
-        bool_list_val=(17, "BoolList"),
-        unix_timestamp_list_val=(18, "IntList"),
-        null_val=(19, "int"),
-        map_val=(20, "Map"),
-        map_list_val=(21, "MapList"),
-        bytes_set_val=(22, "BytesList"),
-        string_set_val=(23, "StringList"),
-        int32_set_val=(24, "IntList"),
-        int64_set_val=(25, "IntList"),
-        double_set_val=(26, "DoubleList"),
-        float_set_val=(27, "FloatList"),
-        bool_set_val=(28, "BoolList"),
-        unix_timestamp_set_val=(29, "IntList"),
-        json_val=(32, "text"),
-        json_list_val=(33, "StringList"),
-        struct_val=(34, "Map"),
-        struct_list_val=(35, "MapList"),
-        uuid_val=(36, "text"),
-        time_uuid_val=(37, "text"),
-        uuid_list_val=(38, "StringList"),
-        time_uuid_list_val=(39, "StringList"),
-        uuid_set_val=(40, "StringList"),
-        time_uuid_set_val=(41, "StringList"),
-        list_val=(42, "Repeated"),
-        set_val=(43, "Repeated"),
-        decimal_val=(44, "text"),
-        decimal_list_val=(45, "StringList"),
-        decimal_set_val=(46, "StringList"),
-        zoned_timestamp_val=(48, "Zoned"),
-    ),
-    **{name: schema(val=(1, kind)) for name, kind in _LISTS.items()},
-    "Repeated": schema(val=(1, "Value*")),
-    "Map": schema(val=(1, "MapEntry*")),
-    "MapEntry": schema(key=(1, "text"), value=(2, "Value")),
-    "MapList": schema(val=(1, "Map*")),
-    "Zoned": schema(unix_timestamp=(1, "int"), zone=(2, "text")),
-    "Time": schema(seconds=(1, "int"), nanos=(2, "int")),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,36 +105,7 @@ def read_value(raw: bytes, data_type: t.DataType) -> Any:
     Raises:
         OnlineStoreError: it is of another kind than the feature.
     """
-    return _as(_plain(decode(raw, "Value", VALUES)), data_type)
-
-
-def _plain(value: Message) -> Any:
-    """The content of a value: numbers, texts, instants, lists of them, dictionaries."""
-    for name, found in value.items():
-        if name == "null_val":
-            return None
-        if name == "unix_timestamp_val":
-            return _instant(found)
-        if name in ("list_val", "set_val"):
-            return [_plain(item) for item in found["val"]]
-        if name in ("map_val", "struct_val"):
-            return _dictionary(found)
-        if name in ("map_list_val", "struct_list_val"):
-            return [_dictionary(item) for item in found["val"]]
-        if name.startswith("unix_timestamp"):
-            return [_instant(item) for item in found["val"]]
-        if name == "zoned_timestamp_val":
-            return {"instant": _instant(found.get("unix_timestamp", 0)), "zone": found.get("zone", "")}
-        return found["val"] if isinstance(found, dict) else found
-    return None
-
-
-def _dictionary(found: Message) -> dict[str, Any]:
-    return {entry.get("key", ""): _plain(entry.get("value", {})) for entry in found["val"]}
-
-
-def _instant(seconds: int) -> datetime | None:
-    return None if seconds == NO_TIME else from_micros(seconds * 1_000_000)
+    return _as(read_content(raw), data_type)
 
 
 def _as(value: Any, data_type: t.DataType) -> Any:

@@ -1,4 +1,4 @@
-"""Protocol buffers, read without generated code: enough to read what Feast's registry and online store hold.
+"""Protocol buffers, read without generated code: enough to read what Feast's registry, online store and clients hold.
 
 A message becomes a dictionary. A schema names, for each field number, the field and its kind; fields of other numbers are
 passed by, so that what a newer Feast adds does no harm. Source: the encoding specification of protocol buffers, version 3.
@@ -108,6 +108,25 @@ def _varint(data: memoryview, at: int) -> tuple[int, int]:
         shift += 7
         if shift > 63:
             raise ValueError(f"a number of more than 10 bytes at byte {at}")
+
+
+def varint(value: int) -> bytes:
+    """A number that is not negative in base 128, least digit first.
+
+    >>> varint(1).hex(), varint(300).hex()
+    ('01', 'ac02')
+    """
+    if value < 0x80:
+        return _DIGITS[value]
+    digits = bytearray()
+    while value > 0x7F:
+        digits.append(value & 0x7F | 0x80)
+        value >>= 7
+    digits.append(value)
+    return bytes(digits)
+
+
+_DIGITS: Final = tuple(bytes([value]) for value in range(0x80))
 
 
 def _take(decoded: Message, field: FieldKind, wire: int, value: Any, schemas: Mapping[str, Schema]) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from featurestore.feast.redis_rows import VALUES, field_name, key_prefix, time_field
+from featurestore.feast.redis_rows import field_name, key_prefix, time_field
+from featurestore.feast.value_messages import VALUES
 from featurestore.time import to_micros
 from tests.feast.protobuf_writer import encode
 

@@ -12,6 +12,7 @@ import pytest
 
 from featurestore.feast.convert import convert
 from featurestore.feast.redis_rows import WantedView, read_rows
+from featurestore.feast.registry_search import search
 from featurestore.feast.registry_source import read_registry
 from featurestore.feast.run_definitions import run_definitions
 from featurestore.registry import types as t
@@ -133,3 +134,33 @@ def test_a_sql_registry_that_feast_wrote_is_read(written: Any) -> None:
     found = convert(read_registry(f"sqlite:///{folder}/registry.db", root=folder)).definitions
     assert [key.name for key in found.view("pair").join_keys] == ["driver_id", "place"]
     assert found.view("pair").features is not None
+
+
+@pytest.mark.parametrize("query", ["driver", "stats", "", "rips", "plus", "model", "team", "zzz"])
+def test_search_finds_what_feasts_registry_server_finds(tmp_path: Path, query: str) -> None:
+    from fastapi import FastAPI
+    from fastapi.testclient import TestClient
+    from feast.api.registry.rest.search import get_search_router
+    from feast.registry_server import RegistryServer
+
+    store = feast.FeatureStore(
+        config=feast.RepoConfig(
+            project="demo", provider="local", registry=str(tmp_path / "registry.db"), repo_path=str(tmp_path)
+        )
+    )
+    who = driver()
+    rows = source(tmp_path / "rows.parquet", pl.DataFrame({"driver_id": [1], "trips": [1], "event_timestamp": [ago(hours=1)]}))
+    stats = view("stats", [who], rows, {"trips": ft.Int64}, tags={"team": "rides"}, description="Trips of a driver")
+    store.apply([who, rows, stats, feast.FeatureService(name="model", features=[stats], tags={"team": "rides"})])
+    app = FastAPI()
+    app.include_router(get_search_router(RegistryServer(store.registry)))
+    with TestClient(app) as client:
+        theirs = client.get("/search", params={"query": query}).json()["results"]
+    definitions = convert(read_registry("registry.db", root=tmp_path)).definitions
+    ours = search(definitions, query, {}, sort_by="match_score", ascending=False)
+    assert _told(ours) == _told([{k: v for k, v in result.items() if k != "project"} for result in theirs])
+
+
+def _told(results: list[dict[str, Any]]) -> list[Any]:
+    """Without sources, which an import names otherwise, and without what Feast makes for itself."""
+    return sorted((r for r in results if r["type"] != "dataSource" and not r["name"].startswith("__")), key=str)

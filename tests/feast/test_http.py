@@ -25,6 +25,8 @@ events = EventSource("driver_stats", event_time="event_timestamp", tags={"feast.
                              "event_timestamp": t.Timestamp})
 stats = FeatureView("stats_view", entities=[driver], source=events, ttl="1d", tags={"feast.name": "driver stats"})
 
+whole = FeatureView("whole", entities=[driver], source=events, features={"trips": t.Int64, "rate": t.Float64})
+
 @on_demand_feature_view(sources=[stats["rate"], RequestSource({"extra": t.Int64})], features={"plus": t.Float64})
 def plus(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.select(plus=pl.col("rate") + pl.col("extra"))
@@ -110,6 +112,8 @@ def test_instants_are_seconds_and_bytes_are_base64(client: Client) -> None:
         ("/push", {"push_source_name": "nobody", "df": {}}, "nobody"),
         ("/push", {"push_source_name": "stats_push", "df": {}, "to": "nowhere"}, "to"),
         ("/write-to-online-store", {"feature_view_name": "nobody", "df": {}}, "nobody"),
+        ("/write-to-online-store", {"feature_view_name": "whole", "df": {"driver_id": [1], "trips": [1]}}, "lack rate"),
+        ("/push", {"push_source_name": "stats_push", "df": {"driver_id": [1], "rate": [1.0]}}, "lack trips"),
         ("/materialize", {"start_ts": "yesterday"}, "yesterday"),
         ("/materialize", {"feature_views": ["nobody"]}, "nobody"),
     ],
@@ -118,6 +122,44 @@ def test_a_users_error_is_a_4xx_that_says_why(client: Client, path: str, body: d
     answer = client.post(path, json=body)
     assert 400 <= answer.status_code < 500
     assert said in answer.text
+
+
+def test_search_finds_definitions_by_word(client: Client) -> None:
+    answer = client.get("/search", params={"query": "driver", "limit": 2}).json()
+    found = {"type": "entity", "name": "driver", "description": "", "matched_tags": {}, "match_score": 100, "project": "rides"}
+    assert answer["results"] == [found, {**found, "type": "dataSource", "name": "driver_stats"}]
+    assert answer["pagination"] == {"page": 1, "limit": 2, "totalCount": 3, "totalPages": 2, "hasNext": True}
+    assert (answer["query"], answer["projects_searched"], answer["errors"]) == ("driver", ["rides"], [])
+    last = client.get("/api/v1/search", params={"query": "driver", "limit": 2, "page": 2}).json()
+    assert [result["name"] for result in last["results"]] == ["driver stats"]
+    assert last["pagination"]["hasPrevious"]
+
+
+def test_search_finds_features_tags_and_letters(client: Client) -> None:
+    def names(**asked: Any) -> list[tuple[str, str]]:
+        results = client.get("/search", params=asked).json()["results"]
+        return [(result["name"], result.get("featureView", "")) for result in results]
+
+    assert names(query="stats_push") == [("driver_stats", "")]
+    assert names(query="reviDR") == [("driver", "")]
+    assert names(query="", tags="feast.push_source:stats_push", sort_by="type", sort_order="asc")[0] == ("driver_stats", "")
+    assert ("plus", "plus") in names(query="plus")
+    assert names(query="zzzz") == []
+
+
+def test_search_in_projects_that_are_not_here(client: Client) -> None:
+    both = client.get("/search", params={"query": "driver", "projects": ["rides", "other"]}).json()
+    assert (len(both["results"]), both["projects_searched"]) == (3, ["rides"])
+    assert "other" in both["errors"][0]
+    none = client.get("/search", params={"query": "driver", "projects": "other"}).json()
+    assert (none["results"], none["projects_searched"], none["pagination"]) == ([], [], {})
+
+
+@pytest.mark.parametrize(
+    "asked", [{}, {"query": "x", "page": 0}, {"query": "x", "limit": 101}, {"query": "x", "sort_by": "age"}]
+)
+def test_a_search_that_makes_no_sense_is_refused(client: Client, asked: dict[str, Any]) -> None:
+    assert client.get("/search", params=asked).status_code == 422
 
 
 def test_vector_search_says_that_it_is_not_offered(client: Client) -> None:

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from featurestore import types as t
 from featurestore.errors import OnlineStoreError, OnlineStoreUnavailableError
 from featurestore.feast.migrate_online import migrate_online
-from featurestore.feast.redis_rows import VALUES, EntityKey, read_entity_key, read_value
+from featurestore.feast.redis_rows import EntityKey, read_entity_key, read_value
+from featurestore.feast.value_messages import VALUES
 from featurestore.store import FeatureStore
 from tests.feast.protobuf_writer import encode
 from tests.feast.redis_writer import entity_key, fields_of

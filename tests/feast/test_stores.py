@@ -76,6 +76,38 @@ def test_integers_beyond_a_float_are_exact_beside_nulls(store: Any) -> None:
     assert int(frame["trips"][2]) == BIG
     online = store.get_online_features(["stats:trips"], [{"driver_id": i} for i in (1, 2)])
     assert online.to_dict()["trips"] == [BIG, None]
+    assert [int(online.to_df()["trips"][0]), online.to_df()["trips"].isna().to_list()] == [BIG, [False, True]]
+    assert online.to_arrow()["trips"].to_pylist() == [BIG, None]
+
+
+def test_columns_of_nulls_keep_their_types(store: Any) -> None:
+    refs = ["stats:trips", "stats:rate_y", "stats:tags", "stats:seen"]
+    found = store.get_online_features(refs, [{"driver_id": 4}])
+    assert [str(field.type) for field in found.to_arrow().schema][1:] == [
+        "int64",
+        "double",
+        "list<item: string>",
+        "timestamp[us, tz=UTC]",
+    ]
+    assert found.to_df().shape == (1, 5)
+    assert list(found.to_arrow(include_event_timestamps=True).column_names)[2:4] == ["trips", "trips__ts"]
+
+
+def test_a_request_by_columns_is_one_by_rows(store: Any) -> None:
+    from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
+
+    refs = ["stats:trips", "stats:rate_y"]
+    expected = store.get_online_features(refs, [{"driver_id": i} for i in (1, 3, 4)])
+    values = [Value(int64_val=i) for i in (1, 3, 4)]
+    for rows in (
+        {"driver_id": [1, 3, 4]},
+        {"driver_id": values},
+        {"driver_id": RepeatedValue(val=values)},
+        {"driver": [1, 3, 4]},
+    ):
+        found = store.get_online_features(refs, rows)
+        assert found.to_dict() == expected.to_dict()
+        assert found.proto == expected.proto
 
 
 def test_a_range_without_labels_gives_the_rows_of_the_range(store: Any) -> None:

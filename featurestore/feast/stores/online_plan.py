@@ -5,15 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from feast import utils
 from feast.feature_service import FeatureService
 from feast.feature_view import DUMMY_ENTITY_ID
 from feast.infra.online_stores.helpers import compute_versioned_name
+from feast.type_map import python_values_to_proto_values
 from feast.value_type import ValueType
 
 from featurestore.feast.stores.online_layout import ViewLayout, layout_of
+from featurestore.feast.stores.values import ValueCodec, to_native, value_codec
+from featurestore.registry import types as t
+
+AS_GIVEN: Final = ValueCodec(t.String, to_native, lambda value: python_values_to_proto_values([value])[0], arrow=False)
+"""Of values that come from the caller in whatever type, and go back as they came."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +28,17 @@ class PlannedRead:
 
     Args:
         columns: of the request, one for each join key of the layout.
-        outputs: feature and name in the answer, of those asked for or needed by an on-demand view.
+        names: the features asked for or needed by an on-demand view.
+        outputs: what each is called in the answer.
+        codecs: of their values.
         view: its name in the answer's metadata, and its version.
     """
 
     layout: ViewLayout
     columns: tuple[str, ...]
-    outputs: tuple[tuple[str, str], ...]
+    names: tuple[str, ...]
+    outputs: tuple[str, ...]
+    codecs: tuple[ValueCodec, ...]
     view: tuple[str, int]
 
 
@@ -37,14 +47,18 @@ class OnlinePlan:
     """A request made definite.
 
     Args:
-        key_types: value type of each join key column that a request may bring.
+        keys: how values of each join key column that a request may bring are given back.
+        needed: those that it must bring.
+        without_entities: whether some view has no entities.
         entity_names: deprecated names for join keys.
         request_columns: what on-demand views need from the request.
         names: the features of the answer, in the order asked for.
     """
 
     reads: tuple[PlannedRead, ...]
-    key_types: Mapping[str, ValueType]
+    keys: Mapping[str, ValueCodec]
+    needed: frozenset[str]
+    without_entities: bool
     entity_names: Mapping[str, str]
     request_columns: frozenset[str]
     on_demand: tuple[Any, ...]
@@ -113,10 +127,13 @@ def make_plan(config: Any, registry: Any, project: str, features: Any, *, full_f
     reads = tuple(_read(project, table, wanted, versioned=versioned, full=full_feature_names) for table, wanted in grouped)
     types: dict[str, ValueType] = {}
     for read in reads:
-        types |= {name: read.layout.value_types[feature] for feature, name in read.outputs}
+        types |= {name: read.layout.value_types[feature] for feature, name in zip(read.names, read.outputs, strict=True)}
+    columns = {column for read in reads for column in read.columns}
     return OnlinePlan(
         reads,
-        _key_types(reads, entity_types),
+        {name: _key_codec(kind) for name, kind in _key_types(reads, entity_types).items()},
+        frozenset(columns - {DUMMY_ENTITY_ID}),
+        DUMMY_ENTITY_ID in columns,
         dict(entity_names),
         frozenset(request_columns),
         tuple(on_demand),
@@ -131,11 +148,13 @@ def _read(project: str, table: Any, wanted: Sequence[str], *, versioned: bool, f
     layout = layout_of(project, table, compute_versioned_name(table, versioned))
     mapping = table.projection.join_key_map
     prefix = f"{table.projection.name_to_use()}__" if full else ""
-    wanted = [name for name in layout.value_types if name in set(wanted)]
+    names = tuple(name for name in layout.value_types if name in set(wanted))
     return PlannedRead(
         layout,
         tuple(mapping.get(key.name, key.name) for key in layout.join_keys),
-        tuple((name, prefix + name) for name in wanted),
+        names,
+        tuple(prefix + name for name in names),
+        tuple(layout.values[name] for name in names),
         (table.projection.name_alias or table.projection.name, getattr(table, "current_version_number", 0) or 0),
     )
 
@@ -147,6 +166,10 @@ def _key_types(reads: Sequence[PlannedRead], entity_types: Mapping[str, ValueTyp
             if column != DUMMY_ENTITY_ID:
                 found.setdefault(column, entity_types.get(key.name, ValueType.UNKNOWN))
     return found
+
+
+def _key_codec(kind: ValueType) -> ValueCodec:
+    return AS_GIVEN if kind is ValueType.UNKNOWN else value_codec(kind)
 
 
 def _output_name(ref: str, *, full: bool) -> str:

@@ -10,22 +10,17 @@ from feast import utils
 from feast.feature_view import DUMMY_ENTITY_ID, DUMMY_ENTITY_VAL
 from feast.online_response import OnlineResponse
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus, GetOnlineFeaturesResponse
-from feast.type_map import python_values_to_proto_values
-from feast.value_type import ValueType
 
 from featurestore.codec import ORDER_START
 from featurestore.codec.header import BIAS
 from featurestore.errors import RequestError
 from featurestore.feast.stores.online_layout import RowForms
-from featurestore.feast.stores.online_plan import OnlinePlan, PlannedRead
-from featurestore.feast.stores.online_response import ColumnarResponse, FeastColumn
-from featurestore.feast.stores.values import ValueCodec, is_null, to_native, value_codec
-from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT
+from featurestore.feast.stores.online_plan import AS_GIVEN, OnlinePlan, PlannedRead
+from featurestore.feast.stores.online_response import ColumnarResponse, FeastColumn, FoundRows
+from featurestore.feast.stores.values import Value, is_null, to_native
 from featurestore.online.store import OnlineStore
-from featurestore.registry import types as t
 
 _EVENT_TIME: Final = struct.Struct(">Q")
-_AS_GIVEN: Final = ValueCodec(t.String, to_native, lambda value: python_values_to_proto_values([value])[0])
 
 
 class OnlineRequest:
@@ -35,33 +30,43 @@ class OnlineRequest:
         RequestError: rows that are not alike, a join key or request column that is missing.
     """
 
+    __slots__ = ("_count", "_joined", "_plan", "_request", "keys")
+
     def __init__(self, plan: OnlinePlan, entity_rows: Any) -> None:
         self._plan = plan
-        given = {name: list(map(to_native, values)) for name, values in _columns(entity_rows).items()}
-        given = {plan.entity_names.get(name, name) if name not in plan.key_types else name: v for name, v in given.items()}
-        lengths = {len(values) for values in given.values()}
+        given = _columns(entity_rows)
+        lengths = set(map(len, given.values()))
         if len(lengths) > 1:
             raise RequestError("the columns of the entities are not of one length", hint="one value an entity in each column")
         self._count = lengths.pop() if lengths else 0
-        self._joined = {name: values for name, values in given.items() if name in plan.key_types}
-        self._request = {name: values for name, values in given.items() if name in plan.request_columns}
+        self._joined: dict[str, list[Any]] = {}
+        self._request: dict[str, list[Any]] = {}
+        for name, values in given.items():
+            ours = name if name in plan.keys else plan.entity_names.get(name, name)
+            if ours in plan.keys:
+                self._joined[ours] = values
+            if ours in plan.request_columns:
+                self._request[ours] = values
         self._check()
-        self.keys = self._make_keys({**self._joined, DUMMY_ENTITY_ID: [DUMMY_ENTITY_VAL] * self._count})
+        self.keys = self._make_keys()
 
     def _check(self) -> None:
-        needed = {column for read in self._plan.reads for column in read.columns} - {DUMMY_ENTITY_ID}
-        missing = sorted(needed - self._joined.keys()) or sorted(self._plan.request_columns - self._request.keys())
-        if missing:
-            raise RequestError(
-                f"the entity rows lack {', '.join(missing)}", hint="give each entity all join keys and request data"
-            )
+        plan = self._plan
+        if plan.needed <= self._joined.keys() and plan.request_columns <= self._request.keys():
+            return
+        missing = sorted(plan.needed - self._joined.keys()) or sorted(plan.request_columns - self._request.keys())
+        raise RequestError(f"the entity rows lack {', '.join(missing)}", hint="give each entity all join keys and request data")
 
-    def _make_keys(self, columns: Mapping[str, Sequence[Any]]) -> list[bytes]:
+    def _make_keys(self) -> list[bytes]:
         keys: list[bytes] = []
+        columns: Mapping[str, list[Any]] = self._joined
+        if self._plan.without_entities:
+            columns = {**columns, DUMMY_ENTITY_ID: [DUMMY_ENTITY_VAL] * self._count}
         for read in self._plan.reads:
+            prefix = read.layout.prefix
             entities = read.layout.keys.of_columns(columns, read.columns) if read.columns else [b"{}"] * self._count
             # The key of a null entity is one that nothing is ever written to.
-            keys += [read.layout.prefix + (entity or b"") for entity in entities]
+            keys += [prefix + (entity or b"") for entity in entities]
         return keys
 
     def answer(
@@ -73,22 +78,24 @@ class OnlineRequest:
             rows: of :attr:`keys`.
             now: microseconds, against which a ttl counts.
         """
+        plan, count = self._plan, self._count
         found: dict[str, FeastColumn] = {}
-        for number, read in enumerate(self._plan.reads):
-            mine = rows[number * self._count : (number + 1) * self._count]
-            found |= _read_columns(read, mine, now, store, forms)
-        joined = {name: _given(values, self._plan.key_types[name]) for name, values in self._joined.items()}
-        versions = dict(read.view for read in self._plan.reads) if with_versions else {}
-        if not self._plan.on_demand:
-            columns = {**joined, **{name: found[name] for name in self._plan.names}}
-            return ColumnarResponse(columns, self._plan.feature_types, versions)
-        return self._with_on_demand(joined, found, versions)
+        for number, read in enumerate(plan.reads):
+            mine = rows if len(plan.reads) == 1 else rows[number * count : (number + 1) * count]
+            _read_columns(found, read, mine, now, store, forms)
+        columns = {name: FeastColumn(plan.keys[name], values, None) for name, values in self._joined.items()}
+        versions = dict(read.view for read in plan.reads) if with_versions else None
+        if plan.on_demand:
+            return self._with_on_demand(columns, found, versions)
+        for name in plan.names:
+            columns[name] = found[name]
+        return ColumnarResponse(columns, plan.feature_types, versions)
 
     def _with_on_demand(
-        self, joined: dict[str, FeastColumn], found: dict[str, FeastColumn], versions: Mapping[str, int]
+        self, joined: dict[str, FeastColumn], found: dict[str, FeastColumn], versions: Mapping[str, int] | None
     ) -> OnlineResponse:
         """On-demand features by Feast's own functions, then in the order asked for, with true statuses."""
-        request = {name: _given(values, ValueType.UNKNOWN) for name, values in self._request.items()}
+        request = {name: FeastColumn(AS_GIVEN, values, None) for name, values in self._request.items()}
         everything = ColumnarResponse({**joined, **request, **found}, self._plan.feature_types, versions)
         types = dict(self._plan.feature_types)
         response: GetOnlineFeaturesResponse = everything.proto
@@ -113,49 +120,40 @@ class OnlineRequest:
         return OnlineResponse(ordered, feature_types=types)
 
 
-def _columns(entity_rows: Any) -> Mapping[str, Sequence[Any]]:
+def _columns(entity_rows: Any) -> dict[str, list[Any]]:
     if isinstance(entity_rows, Mapping):
-        return {name: values if isinstance(values, Sequence) else _listed(values) for name, values in entity_rows.items()}
-    rows = list(entity_rows)
-    names = list(rows[0]) if rows else []
-    for number, row in enumerate(rows):
-        if row.keys() != set(names):
-            raise RequestError(
-                f"entity row {number} has other keys than the first: {', '.join(row)}", hint="give all the same keys"
-            )
-    return {name: [row[name] for row in rows] for name in names}
-
-
-def _listed(values: Any) -> list[Any]:
-    """A protocol buffer of repeated values, or an array."""
-    return list(getattr(values, "val", values))
-
-
-def _given(values: list[Any], value_type: ValueType) -> FeastColumn:
-    """What the caller brought, given back as it came."""
-    codec = _AS_GIVEN if value_type is ValueType.UNKNOWN else value_codec(value_type)
-    return FeastColumn(codec, values, [PRESENT if v is not None else NULL for v in values], [None] * len(values))
+        # A column may also be a protocol buffer of repeated values, or an array.
+        given: dict[str, Any] = {name: getattr(values, "val", values) for name, values in entity_rows.items()}
+    else:
+        rows = list(entity_rows)
+        names = rows[0].keys() if rows else ()
+        for number, row in enumerate(rows):
+            if row.keys() != names:
+                raise RequestError(
+                    f"entity row {number} has other keys than the first: {', '.join(row)}", hint="give all the same keys"
+                )
+        given = {name: [row[name] for row in rows] for name in names}
+    return {name: [to_native(v) if isinstance(v, Value) else v for v in values] for name, values in given.items()}
 
 
 def _read_columns(
-    read: PlannedRead, rows: Sequence[bytes | None], now: int, store: OnlineStore, forms: RowForms
-) -> dict[str, FeastColumn]:
-    oldest = None if read.layout.ttl is None else now - read.layout.ttl
+    columns: dict[str, FeastColumn],
+    read: PlannedRead,
+    rows: Sequence[bytes | None],
+    now: int,
+    store: OnlineStore,
+    forms: RowForms,
+) -> None:
     unpack = _EVENT_TIME.unpack_from
     times = [None if row is None else unpack(row, ORDER_START)[0] - BIAS for row in rows]
-    statuses = [NOT_FOUND if time is None else EXPIRED if oldest is not None and time < oldest else PRESENT for time in times]
-    there = [i for i, status in enumerate(statuses) if status == PRESENT]
-    names = [feature for feature, _ in read.outputs]
-    lists = forms.decode(store, read.layout, [rows[i] for i in there], names) if there else [[] for _ in names]  # type: ignore[misc]
-    columns = {}
-    for (feature, output), values in zip(read.outputs, lists, strict=True):
+    found = FoundRows(times, None if read.layout.ttl is None else now - read.layout.ttl)
+    served = found.served()
+    there: Sequence[Any] = rows if served is None else [rows[i] for i in served]
+    lists = forms.decode(store, read.layout, there, read.names) if there else [[] for _ in read.names]
+    for output, codec, values in zip(read.outputs, read.codecs, lists, strict=True):
         whole: list[Any] = values
-        if len(there) < len(rows):
+        if served is not None:
             whole = [None] * len(rows)
-            for i, value in zip(there, values, strict=True):
+            for i, value in zip(served, values, strict=True):
                 whole[i] = value
-        own: Sequence[str] = statuses
-        if None in values:
-            own = [NULL if v is None and status == PRESENT else status for v, status in zip(whole, statuses, strict=True)]
-        columns[output] = FeastColumn(read.layout.values[feature], whole, own, times)
-    return columns
+        columns[output] = FeastColumn(codec, whole, found)
