@@ -12,10 +12,10 @@ from typing import Any, Final
 from featurestore.errors import RegistryError, RequestError
 from featurestore.feast.value_messages import read_contents, sized, write_repeated
 from featurestore.feast.wire import Schema, decode, schema, varint
-from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, Column
+from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, SAWTOOTH, Column
 
 SERVICE: Final = "feast.serving.ServingService"
-_STATUSES: Final = {PRESENT: 1, NULL: 2, NOT_FOUND: 3, EXPIRED: 4}
+_STATUSES: Final = {PRESENT: 1, SAWTOOTH: 1, NULL: 2, NOT_FOUND: 3, EXPIRED: 4}
 _MESSAGES: Final[Mapping[str, Schema]] = {
     "Request": schema(
         feature_service=(1, "text"),

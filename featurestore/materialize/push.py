@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from featurestore.errors import OnlineStoreError, OnlineStoreUnavailableError
 from featurestore.materialize.feature_table import refuse
 from featurestore.materialize.reports import PushReport
 from featurestore.materialize.touched import compute_keys, write_rows
@@ -36,7 +37,8 @@ def push(project: Project, source: str, rows: Any, *, idempotency_key: str | Non
         IngestionError: rows that cannot land.
         ValidationError: an expectation of policy ``reject`` failed: of the source, then nothing landed; of a view, then the
             rows landed, and that view's online rows stay as they were.
-        OnlineStoreError: a key has more events in reach of a view's windows than ``max_block_bytes`` holds; the rows landed.
+        OnlineStoreError: a key has more events in reach of a view's windows than ``max_block_bytes`` holds; the rows landed,
+            that view's online rows stay as they were, and the other views are written.
     """
     from featurestore.ingestion.jobs import ingest
 
@@ -49,7 +51,21 @@ def push(project: Project, source: str, rows: Any, *, idempotency_key: str | Non
     pushed = _pushed_events(project, definition, report)
     if pushed is None or version is None:
         return PushReport(report, dict.fromkeys((view.name for view in views), 0))
-    return PushReport(report, {view.name: _bring_online(project, view, definition, pushed, version) for view in views})
+    written: dict[str, int] = {}
+    refused: list[OnlineStoreError] = []
+    for view in views:
+        try:
+            written[view.name] = _bring_online(project, view, definition, pushed, version)
+        except OnlineStoreUnavailableError:
+            raise
+        except OnlineStoreError as error:
+            refused.append(error)
+    if len(refused) > 1:
+        messages = "; ".join(error.message for error in refused)
+        raise OnlineStoreError(f"{len(refused)} feature views were not written: {messages}", hint=refused[0].hint)
+    if refused:
+        raise refused[0]
+    return PushReport(report, written)
 
 
 def _pushed_events(project: Project, source: EventSource, report: IngestReport) -> pl.LazyFrame | None:

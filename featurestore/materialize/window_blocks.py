@@ -17,8 +17,9 @@ import numpy as np
 import polars as pl
 
 from featurestore.codec import decode_order
-from featurestore.codec.blocks import BlockCodec
 from featurestore.errors import OnlineStoreError
+from featurestore.materialize.block_choice import choose
+from featurestore.online.block_forms import BlockForms
 from featurestore.online.keys import EntityKeys, version_prefix
 from featurestore.online.serving import ServedVersion, ServedWindows, announce, forget, go_live, read_serving
 from featurestore.online.store import delete_prefix
@@ -227,7 +228,7 @@ class _Writer:
         self._events = events
         self._view = events.view
         self._project = events.project
-        self._codec = BlockCodec(events.columns)
+        self._forms = BlockForms(self._view, events.columns)
         self._keys = EntityKeys(self._view.name, self._view.join_keys)
         self._prefix = version_prefix(self._project.config.project, self._view.name, version_of(self._view))
         self._progress = progress or (lambda *_: None)
@@ -249,14 +250,13 @@ class _Writer:
             kept = kept.collect().lazy()
         counts = BlockCounts()
         if buckets > 1:
-            too_large = [one for bucket in self._buckets(kept, buckets) for one in self._too_large(*bucket)]
-            self._refuse(too_large)
+            self._refuse([one for bucket in self._buckets(kept, buckets) for one in self._choose(*bucket)[1]])
         for frame, starts in self._buckets(kept, buckets):
-            if buckets == 1:
-                self._refuse(self._too_large(frame, starts))
+            tiled, too_large = self._choose(frame, starts)
+            self._refuse(too_large)
             if not counts.keys:
                 self.announce()
-            self._send(frame, starts, counts, total, replace_equal=replace_equal)
+            self._send(frame, starts, tiled, counts, total, replace_equal=replace_equal)
         if keys is not None and empty:
             # A key whose events are all too old or gone gets an empty block, in place of what it may have.
             gone = keys.join(kept.select(self._events.key_names).unique().collect(), on=self._events.key_names, how="anti")
@@ -290,34 +290,48 @@ class _Writer:
                 first[0] = True
                 yield frame, np.append(np.nonzero(first)[0], frame.height)
 
-    def _too_large(self, frame: pl.DataFrame, starts: np.ndarray[Any, Any]) -> list[tuple[int, str]]:
-        sizes = self._codec.sizes(frame, starts)
-        return [
-            (int(sizes[i]), ", ".join(str(v) for v in frame.row(int(starts[i]))[: len(self._events.key_names)]))
-            for i in np.nonzero(sizes > self._view.max_block_bytes)[0]
+    def _choose(self, frame: pl.DataFrame, starts: np.ndarray[Any, Any]) -> tuple[dict[int, bytes], list[tuple[int, str]]]:
+        """The blocks that are not of events alone, by the place of their key, and keys for which none is small enough."""
+        chosen = choose(
+            self._forms, self._columns(frame), starts, version=self._events.version, written_at=to_micros(self._events.now)
+        )
+        names = len(self._events.key_names)
+        return chosen.tiled, [
+            (size, ", ".join(str(v) for v in frame.row(int(starts[place]))[:names])) for place, size in chosen.too_large.items()
         ]
+
+    def _columns(self, frame: pl.DataFrame) -> pl.DataFrame:
+        return frame.select(EVENT_TIME, *(column.name for column in self._events.columns))
 
     def _refuse(self, too_large: list[tuple[int, str]]) -> None:
         if not too_large:
             return
         named = ", ".join(f"{key} ({size:,} bytes)" for size, key in sorted(too_large, reverse=True)[:_NAMED])
         more = f" and {len(too_large) - _NAMED} more" if len(too_large) > _NAMED else ""
+        even = "" if self._forms.sawtooth is None else ", sawtooth windows in place of sliding ones too"
+        sliding = any(feature.window.kind == "sliding" for feature in self._forms.features)
+        other = 'set on_overflow="sawtooth", ' if sliding and self._forms.sawtooth is None else ""
         raise OnlineStoreError(
             f"feature view {self._view.name!r}: {len(too_large)} keys have more events in reach of its windows than"
-            f" max_block_bytes={self._view.max_block_bytes:,} holds: {named}{more}; nothing was written",
-            hint="raise max_block_bytes, shorten the windows, or define the view with online=False"
-            + ("; on_overflow='sawtooth' is not served online" if self._view.on_overflow == "sawtooth" else ""),
+            f" max_block_bytes={self._view.max_block_bytes:,} holds{even}: {named}{more}; nothing was written",
+            hint=f"raise max_block_bytes, shorten the windows, {other}or define the view with online=False",
         )
 
     def _send(
-        self, frame: pl.DataFrame, starts: np.ndarray[Any, Any], counts: BlockCounts, total: int, *, replace_equal: bool
+        self,
+        frame: pl.DataFrame,
+        starts: np.ndarray[Any, Any],
+        tiled: dict[int, bytes],
+        counts: BlockCounts,
+        total: int,
+        *,
+        replace_equal: bool,
     ) -> None:
         for at in range(0, starts.size - 1, _BLOCKS_A_WRITE):
             bounds = starts[at : at + _BLOCKS_A_WRITE + 1]
             part = frame[int(bounds[0]) : int(bounds[-1])]
             names = self._keys.of_frame(part[(bounds[:-1] - bounds[0]).tolist()].select(self._events.key_names))
-            columns = part.select(EVENT_TIME, *(column.name for column in self._events.columns))
-            blocks = self._encode(columns, bounds - bounds[0])
+            blocks = self._blocks(part, bounds - bounds[0], {i - at: b for i, b in tiled.items() if at <= i < at + len(names)})
             counts.written += self._store(names, blocks, replace_equal=replace_equal)
             counts.keys += len(names)
             counts.events += part.height
@@ -330,9 +344,22 @@ class _Writer:
         (block,) = self._encode(pl.DataFrame(schema=schema), np.zeros(2, dtype=np.int64))
         return self._store(entities, [block] * len(entities), replace_equal=replace_equal)
 
+    def _blocks(self, frame: pl.DataFrame, starts: np.ndarray[Any, Any], tiled: dict[int, bytes]) -> list[bytes]:
+        """The blocks of keys, those of events alone encoded."""
+        if not tiled:
+            return self._encode(self._columns(frame), starts)
+        plain = np.array([i for i in range(starts.size - 1) if i not in tiled], dtype=np.int64)
+        counts = np.diff(starts)[plain]
+        bounds = np.concatenate([[0], np.cumsum(counts)])
+        rows = np.arange(int(bounds[-1])) + np.repeat(starts[plain] - bounds[:-1], counts)
+        encoded = dict(zip(plain.tolist(), self._encode(self._columns(frame[rows]), bounds), strict=True))
+        return [tiled[i] if i in tiled else encoded[i] for i in range(starts.size - 1)]
+
     def _encode(self, columns: pl.DataFrame, starts: np.ndarray[Any, Any]) -> list[bytes]:
         events = self._events
-        return self._codec.encode(columns, starts, version=events.version, written_at=to_micros(events.now), floor=events.floor)
+        return self._forms.events.encode(
+            columns, starts, version=events.version, written_at=to_micros(events.now), floor=events.floor
+        )
 
     def _store(self, entities: list[bytes], blocks: list[bytes], *, replace_equal: bool) -> int:
         keys = [self._prefix + entity for entity in entities]

@@ -18,18 +18,19 @@ if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
-Status: TypeAlias = Literal["PRESENT", "NULL", "NOT_FOUND", "EXPIRED"]
+Status: TypeAlias = Literal["PRESENT", "NULL", "NOT_FOUND", "EXPIRED", "SAWTOOTH"]
 PRESENT: Final = "PRESENT"
 NULL: Final = "NULL"
 NOT_FOUND: Final = "NOT_FOUND"
 EXPIRED: Final = "EXPIRED"
+SAWTOOTH: Final = "SAWTOOTH"
 
 
 class Column(NamedTuple):
     """One feature of an answer, by entity. (A tuple: an answer makes one for each feature, and these are made quickest.)
 
     Args:
-        values: None where the status is not ``PRESENT``.
+        values: None where the status is neither ``PRESENT`` nor ``SAWTOOTH``.
         times: event time in microseconds of the row that answered or expired; None where there is none.
     """
 
@@ -76,11 +77,16 @@ class OnlineResponse:
         }
 
     def to_arrow(self) -> pa.Table:
-        """The values as an Arrow table in the features' own types."""
+        """The values as an Arrow table in the features' own types.
+
+        A column with values of status ``SAWTOOTH`` names their rows in its metadata: ``sawtooth_rows``, numbers from 0, by
+        commas.
+        """
         import pyarrow as pa
 
-        arrays = {name: pa.array(column.values, t.to_arrow(column.field.type)) for name, column in self.columns.items()}
-        return pa.table(arrays)
+        fields = [_arrow_field(name, column) for name, column in self.columns.items()]
+        arrays = [pa.array(column.values, field.type) for field, column in zip(fields, self.columns.values(), strict=True)]
+        return pa.table(arrays, schema=pa.schema(fields))
 
     def to_polars(self) -> pl.DataFrame:
         """The values as a Polars frame."""
@@ -90,7 +96,11 @@ class OnlineResponse:
 
     @cached_property
     def statuses(self) -> dict[str, list[Status]]:
-        """Of each value: ``PRESENT``, ``NULL``, ``NOT_FOUND`` (never seen) or ``EXPIRED`` (older than the view's ttl)."""
+        """Of each value: ``PRESENT``, ``NULL``, ``NOT_FOUND`` (never seen), ``EXPIRED`` (older than the ttl), ``SAWTOOTH``.
+
+        ``SAWTOOTH``: a value of a sawtooth window where the view has a sliding one; the entity has more events than
+        ``max_block_bytes`` holds, and the view says ``on_overflow="sawtooth"``.
+        """
         return {name: list(column.statuses) for name, column in self.columns.items()}
 
     @cached_property
@@ -107,6 +117,16 @@ class OnlineResponse:
 
     def __repr__(self) -> str:
         return f"OnlineResponse({len(self)} entities: {', '.join(self.columns)})"
+
+
+def _arrow_field(name: str, column: Column) -> pa.Field:
+    import pyarrow as pa
+
+    field = pa.field(name, t.to_arrow(column.field.type))
+    if SAWTOOTH not in column.statuses:
+        return field
+    rows = ",".join(str(i) for i, status in enumerate(column.statuses) if status == SAWTOOTH)
+    return field.with_metadata({"sawtooth_rows": rows})
 
 
 def _json_of(data_type: t.DataType) -> Callable[[Any], Any] | None:

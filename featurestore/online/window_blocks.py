@@ -10,22 +10,25 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from featurestore.codec import decode_order
 from featurestore.codec.blocks import BlockCodec, DecodedBlocks
 from featurestore.errors import OnlineStoreError, RequestError
+from featurestore.online.block_forms import BlockForms, HeldTiles, TiledForm
 from featurestore.online.careful import NotPlainError
-from featurestore.online.response import NULL, PRESENT, Column, Status
+from featurestore.online.response import NULL, PRESENT, SAWTOOTH, Column, Status
 from featurestore.online.thin_windows import Found, ThinWindows, is_thin
-from featurestore.time import format_duration, parse_duration, to_micros
-from featurestore.transforms.windows.api import compute_windows
+from featurestore.time import format_duration, from_micros, to_micros
+from featurestore.transforms.windows.api import compute_windows, with_derived
+from featurestore.transforms.windows.merged import Events, compute_merged
 from featurestore.transforms.windows.needs import reach
-from featurestore.transforms.windows.schema import WindowFeature, window_features
+from featurestore.transforms.windows.schema import WindowFeature
+from featurestore.transforms.windows.tiles import slack
 
 if TYPE_CHECKING:
     from featurestore.online.serving import ServedWindows
     from featurestore.registry.definitions import FeatureView
     from featurestore.registry.records import Field
 
-_LEAST_SLACK: Final = parse_duration("5m")
 OLDEST: Final = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 
 
@@ -33,18 +36,15 @@ class UnknownRowError(Exception):
     """A row of a schema that the plan does not know."""
 
 
-def slack(reach_of_view: int) -> int:
-    """How much longer than the windows reach events are kept: so far back ``at=`` goes, and clocks may differ so much.
-
-    An eighth of the reach, at least five minutes.
-    """
-    return max(_LEAST_SLACK, reach_of_view // 8)
+def slack_of(view: FeatureView) -> int:
+    """How much longer than the windows reach events are kept: so far back ``at=`` goes, and clocks may differ so much."""
+    return slack((window, aggregation.delay) for aggregation in view.aggregations for window in aggregation.windows)
 
 
 def floor_of(view: FeatureView, written_at: int) -> int:
     """Events before it are left out of a block that is written at an instant; microseconds."""
     far = reach(view)
-    return OLDEST if far is None else max(written_at - far - slack(far), OLDEST)
+    return OLDEST if far is None else max(written_at - far - slack_of(view), OLDEST)
 
 
 @dataclass(frozen=True)
@@ -53,22 +53,44 @@ class WindowRead:
 
     Args:
         view: the version that is served.
+        forms: of its blocks.
         features: those asked for.
     """
 
     view: FeatureView
-    codec: BlockCodec
+    forms: BlockForms
     features: tuple[Field, ...]
 
     @classmethod
     def of(cls, served: ServedWindows, features: Sequence[Field]) -> WindowRead:
         """From what is served."""
-        return cls(served.view, BlockCodec(served.columns), tuple(features))
+        return cls(served.view, BlockForms(served.view, served.columns), tuple(features))
+
+    @property
+    def codec(self) -> BlockCodec:
+        """Of blocks of events."""
+        return self.forms.events
 
     @cached_property
     def reach(self) -> int | None:
         """How far back the view's windows see."""
         return reach(self.view)
+
+    @cached_property
+    def slack(self) -> int:
+        """How far back ``at=`` may lie."""
+        return slack_of(self.view)
+
+    @cached_property
+    def _wanted(self) -> frozenset[str]:
+        """The names of what has to be computed: all, where a derived feature is asked for."""
+        names = {field.name for field in self.features}
+        derived = {name for name, _ in self.view.derived}
+        return frozenset(feature.name for feature in self.forms.features) if names & derived else frozenset(names)
+
+    @cached_property
+    def _derives(self) -> bool:
+        return any(field.name == name for field in self.features for name, _ in self.view.derived)
 
     @cached_property
     def _thin(self) -> ThinWindows:
@@ -77,15 +99,21 @@ class WindowRead:
     @cached_property
     def _plain(self) -> list[WindowFeature]:
         """What needs no kernels of the features asked for."""
-        schema = self.codec.decode([]).events.to_arrow().schema
-        wanted = {field.name for field in self.features}
-        return [feature for feature in window_features(self.view, schema) if feature.name in wanted and is_thin(feature)]
+        return [feature for feature in self.forms.features if feature.name in self._wanted and is_thin(feature)]
 
     @cached_property
     def _all_plain(self) -> bool:
-        known = {name for name, _ in self.view.derived}
-        plain = {feature.name for feature in self._plain} - known
+        plain = {feature.name for feature in self._plain}
         return all(field.name in plain for field in self.features)
+
+    @cached_property
+    def _marked(self) -> frozenset[str]:
+        """The features whose sliding window is a sawtooth in blocks of that form, and what is derived of them."""
+        marked = {feature.name for feature in self.forms.features if feature.window.kind == "sliding"}
+        for name, expression in self.view.derived:
+            if marked & set(expression.polars().meta.root_names()):
+                marked.add(name)
+        return frozenset(marked)
 
     def columns(self, blocks: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
         """The features of entities at an instant, from their blocks; no block is no events.
@@ -95,15 +123,64 @@ class WindowRead:
             UnknownRowError: a block has other columns.
         """
         self._check_within(instant, now)
-        header = self.codec.header
+        header = self.forms.events.header
+        tiled = [i for i, block in enumerate(blocks) if block is not None and not block.startswith(header)]
+        toothed = self._of_form(self.forms.sawtooth, blocks, tiled)
+        if len(toothed) + len(self._of_form(self.forms.exact, blocks, tiled)) < len(tiled):
+            raise UnknownRowError
+        if not tiled:
+            decoded = self.forms.events.decode(blocks)
+            self._check_floor(decoded.floor, instant)
+            found = self._answer(decoded, instant)
+            times: list[int | None] = [None] * len(blocks)
+            return {field.name: Column(field, *found[field.name], times) for field in self.features if field.name in found}
+        return self._tiled_columns(blocks, toothed, instant)
+
+    @staticmethod
+    def _of_form(form: TiledForm | None, blocks: Sequence[bytes | None], places: Sequence[int]) -> list[int]:
+        if form is None or not places:
+            return []
+        return [i for i in places if (block := blocks[i]) is not None and block.startswith(form.codec.header)]
+
+    def _columns(self, found: Mapping[str, Sequence[Any]], count: int, toothed: Sequence[int]) -> dict[str, Column]:
+        times: list[int | None] = [None] * count
+        present: list[Status] = [PRESENT] * count
+        marked = list(present)
+        for i in toothed:
+            marked[i] = SAWTOOTH
+        return {
+            field.name: Column(field, values, _statuses(values, marked if field.name in self._marked else present), times)
+            for field in self.features
+            if (values := found.get(field.name)) is not None
+        }
+
+    def _tiled_columns(self, blocks: Sequence[bytes | None], toothed: Sequence[int], instant: int) -> dict[str, Column]:
+        count = len(blocks)
+        found: dict[str, list[Any]] = {field.name: [None] * count for field in self.features}
+        exact = sorted(set(range(count)) - set(toothed))
+        for form, places in ((self.forms.exact, exact), (self.forms.sawtooth, toothed)):
+            if form is None or not places:
+                continue
+            for name, values in self._merged(form, [blocks[i] for i in places], instant).items():
+                for i, value in zip(places, values, strict=True):
+                    found[name][i] = value
+        return self._columns(found, count, toothed)
+
+    def _merged(self, form: TiledForm, blocks: Sequence[bytes | None], instant: int) -> Mapping[str, Sequence[Any]]:
+        """The features of entities whose blocks have a form, or are events alone."""
         for block in blocks:
-            if block is not None and not block.startswith(header):
-                raise UnknownRowError
-        decoded = self.codec.decode(blocks)
+            if block is not None and block.startswith(form.codec.header):
+                self._check_written(block, form, instant)
+        decoded_tiles, tails = form.codec.decode(blocks)
+        decoded = self.forms.events.decode(tails)
         self._check_floor(decoded.floor, instant)
-        found = self._answer(decoded, instant)
-        times: list[int | None] = [None] * len(blocks)
-        return {field.name: Column(field, *found[field.name], times) for field in self.features if field.name in found}
+        tiles = HeldTiles(decoded_tiles, list(form.plan.states))
+        features = [feature for feature in form.plan.features if feature.name in self._wanted]
+        events = Events(decoded.events, np.asarray(decoded.counts), decoded.times)
+        answers = compute_merged(self.view, features, tiles, events, instant)
+        if self._derives:
+            answers = with_derived(self.view, {feature.name: answers[feature.name] for feature in features})
+        return {field.name: answers[field.name].to_list() for field in self.features if field.name in answers}
 
     def _answer(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, Found]:
         if self._all_plain:
@@ -129,22 +206,35 @@ class WindowRead:
         return answers
 
     def _check_within(self, instant: int, now: int) -> None:
-        if self.reach is not None and instant < now - slack(self.reach):
+        if instant < now - self.slack:
             ago = timedelta(microseconds=now - instant)
             raise RequestError(
                 f"at= is {ago} ago, and feature view {self.view.name!r} keeps what it needs online for"
-                f" {format_duration(slack(self.reach))} back",
+                f" {format_duration(self.slack)} back",
                 hint="get_historical_features answers any instant",
+            )
+
+    def _check_written(self, block: bytes, form: TiledForm, instant: int) -> None:
+        written_at = decode_order(block)[1]
+        oldest = written_at - slack((feature.window, feature.aggregation.delay) for feature in form.plan.features)
+        if instant < oldest:
+            ago = timedelta(microseconds=oldest - instant)
+            raise OnlineStoreError(
+                f"feature view {self.view.name!r}: what is kept of an entity answers from"
+                f" {from_micros(oldest):%Y-%m-%d %H:%M:%S%z} on, {ago} after the instant asked about",
+                hint="ask without at=, or about a later instant; if the clocks of the machines differ, set them right",
             )
 
     def _check_floor(self, floor: int, instant: int) -> None:
         if self.reach is not None and max(instant - self.reach, OLDEST) < floor:
             raise OnlineStoreError(
                 f"feature view {self.view.name!r}: a block was written by a clock that is ahead of this one by more than"
-                f" {format_duration(slack(self.reach))}",
+                f" {format_duration(self.slack)}",
                 hint="set the clocks of the machines right, then run `featurestore materialize --full`",
             )
 
 
-def _statuses(values: list[Any], present: list[Status]) -> list[Status]:
-    return [NULL if value is None else PRESENT for value in values] if None in values else present
+def _statuses(values: Sequence[Any], present: list[Status]) -> list[Status]:
+    if None not in values:
+        return present
+    return [NULL if value is None else status for value, status in zip(values, present, strict=True)]

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from featurestore import types as t
 from featurestore.codec.blocks import BlockCodec
 from featurestore.errors import OnlineStoreError, RequestError
-from featurestore.online.window_blocks import UnknownRowError, WindowRead, floor_of, slack
+from featurestore.online.block_forms import BlockForms
+from featurestore.online.window_blocks import UnknownRowError, WindowRead, floor_of, slack_of
 from featurestore.registry.records import Field
 from featurestore.testing.oracle import aggregate
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
@@ -49,7 +50,9 @@ def blocks_of(cases: list[Case], stream: list[dict[str, Any]], written_at: int) 
 
 
 def read_of(cases: list[Case], names: Sequence[str] = ()) -> WindowRead:
-    return WindowRead(view_of(cases), codec_of(cases), tuple(Field(name, t.Int64) for name in names))
+    return WindowRead(
+        view_of(cases), BlockForms(view_of(cases), codec_of(cases).columns), tuple(Field(name, t.Int64) for name in names)
+    )
 
 
 @many(150)
@@ -159,10 +162,10 @@ def test_how_far_back_an_instant_may_lie() -> None:
     case = Case(Aggregation("i", "sum", windows=[sliding("1h")], name="f"), ())
     read, now = read_of([case]), 10**15
     blocks = blocks_of([case], [], now)
-    assert slack(3600 * SECOND) == 450 * SECOND
-    read.columns(blocks, now - slack(3600 * SECOND), now)
+    assert slack_of(view_of([case])) == 450 * SECOND
+    read.columns(blocks, now - slack_of(view_of([case])), now)
     with pytest.raises(RequestError, match="keeps what it needs online for 7m30s back"):
-        read.columns(blocks, now - slack(3600 * SECOND) - 1, now)
+        read.columns(blocks, now - slack_of(view_of([case])) - 1, now)
 
 
 def test_a_block_of_other_columns_is_told_from_ones_own() -> None:

@@ -58,10 +58,15 @@ BATCHES = st.lists(st.lists(ROWS, min_size=1, max_size=5), min_size=1, max_size=
 STEPS = st.lists(st.sampled_from(["land", "land", "push", "materialize", "full", "slice", "later", "compact"]), max_size=9)
 
 
+def comparable(values: list[Any], statuses: list[str]) -> list[tuple[Any, str]]:
+    """Values with their statuses; NaN, which a share of nothing is, as a text that equals itself."""
+    return [("NaN" if value != value else value, status) for value, status in zip(values, statuses, strict=True)]
+
+
 def online(project: SmallProject, **options: Any) -> dict[str, Any]:
     entities = {"user": [*NAMES, "nobody", None]}
     answer = get_online_features(project, VIEWS, entities, **options)
-    return {name: list(zip(values, answer.statuses[name], strict=True)) for name, values in answer.to_dict().items()}
+    return {name: comparable(values, answer.statuses[name]) for name, values in answer.to_dict().items()}
 
 
 def offline(project: SmallProject, at: Any = None) -> dict[str, Any]:
@@ -70,7 +75,7 @@ def offline(project: SmallProject, at: Any = None) -> dict[str, Any]:
     job = get_historical_features(project, labels, list(VIEWS))
     values, statuses = job.to_polars(), job.statuses()
     return {
-        name: list(zip(values[name].to_list(), statuses[name].to_list(), strict=True))
+        name: comparable(values[name].to_list(), statuses[name].to_list())
         for name in values.columns
         if name not in labels.columns
     }

@@ -27,7 +27,7 @@ from featurestore.api.wire import decode_column, decoder, encode_column, json_an
 from featurestore.errors import RequestError
 from featurestore.feast.feast_names import FeastNames
 from featurestore.feast.registry_search import SortBy, page_of, search
-from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, Column
+from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, SAWTOOTH, Column
 from featurestore.registry.records import Field
 from featurestore.registry.types import Bytes, DataType, List, Timestamp
 from featurestore.time import from_micros, to_micros
@@ -38,7 +38,13 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["feast"])
 _WHO: Final = Depends(service_of)
 _TEXTS: Final = Query(default=[])
-STATUSES: Final = {PRESENT: "PRESENT", NULL: "NULL_VALUE", NOT_FOUND: "NOT_FOUND", EXPIRED: "OUTSIDE_MAX_AGE"}
+STATUSES: Final = {
+    PRESENT: "PRESENT",
+    SAWTOOTH: "PRESENT",
+    NULL: "NULL_VALUE",
+    NOT_FOUND: "NOT_FOUND",
+    EXPIRED: "OUTSIDE_MAX_AGE",
+}
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 

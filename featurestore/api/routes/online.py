@@ -133,7 +133,7 @@ def operation() -> dict[str, Any]:
         "required": ["features", "statuses", "event_times", "metadata"],
         "properties": {
             "features": {**values, "description": "Each feature's values, in the order of the entities."},
-            "statuses": {**values, "description": "PRESENT, NULL, NOT_FOUND or EXPIRED, value by value."},
+            "statuses": {**values, "description": "PRESENT, NULL, NOT_FOUND, EXPIRED or SAWTOOTH, value by value."},
             "event_times": {**values, "description": "When the row that answered, or expired, happened."},
             "metadata": {"type": "object", "description": "entity_count, and the type of each feature."},
         },

@@ -110,8 +110,8 @@ def compute_windows(
         for group, answer in zip(groups, answers, strict=True):
             group.add(answer)
     with np.errstate(all="ignore"):
-        columns_by_name = {feature.name: _finished(feature, groups, place) for feature in features}
-    return _with_derived(view, columns_by_name)
+        columns_by_name = {f.name: finished(f, _collectors(groups, f), place) for f in features}
+    return with_derived(view, columns_by_name)
 
 
 @dataclass
@@ -178,7 +178,7 @@ def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFe
             key = (*part_key, j, where, aggregation.by, repr(feature.category), skip_nan, aggregation.order_by)
             if key not in groups:
                 order = None if aggregation.order_by is None else columns.values(events[aggregation.order_by])
-                groups[key] = _Group(_mask(view, events, feature, order), operand, order, skip_nan)
+                groups[key] = _Group(row_mask(view, events, feature, order), operand, order, skip_nan)
             collector = Collector(view.name, feature, operand, column)
             groups[key].collectors[feature.name] = (feature, collector)
     return list(groups.values())
@@ -198,7 +198,8 @@ def _operands(column: pl.Series, *, whole: bool) -> list[Operand]:
     return [columns.values(column)]
 
 
-def _mask(view: FeatureView, events: pl.DataFrame, feature: WindowFeature, order: Operand | None) -> HostArray | None:
+def row_mask(view: FeatureView, events: pl.DataFrame, feature: WindowFeature, order: Operand | None) -> HostArray | None:
+    """Which events a feature's aggregation looks at; None for all."""
     aggregation = feature.aggregation
     conditions = [] if aggregation.where is None else [aggregation.where.polars()]
     if aggregation.by is not None:
@@ -220,22 +221,28 @@ def _mask(view: FeatureView, events: pl.DataFrame, feature: WindowFeature, order
     return mask
 
 
-def _finished(feature: WindowFeature, groups: Sequence[_Group], place: HostArray) -> pl.Series:
-    finished = [group.collectors[feature.name][1].finish(place) for group in groups if feature.name in group.collectors]
-    empty = np.logical_and.reduce([nothing for _, nothing in finished])
+def _collectors(groups: Sequence[_Group], feature: WindowFeature) -> list[Collector]:
+    return [group.collectors[feature.name][1] for group in groups if feature.name in group.collectors]
+
+
+def finished(feature: WindowFeature, collectors: Sequence[Collector], place: HostArray) -> pl.Series:
+    """The column of a feature, of a collector each element; see :meth:`Collector.finish`."""
+    parts = [collector.finish(place) for collector in collectors]
+    empty = np.logical_and.reduce([nothing for _, nothing in parts])
     kind = polars_type(feature.type)
     if isinstance(feature.type, Vector) and feature.function.elementwise:
-        present = np.logical_or.reduce([part.is_not_null().to_numpy() for part, _ in finished])
-        answer = columns.vectors([part for part, _ in finished], present).cast(kind)
+        present = np.logical_or.reduce([part.is_not_null().to_numpy() for part, _ in parts])
+        answer = columns.vectors([part for part, _ in parts], present).cast(kind)
     else:
-        answer = finished[0][0].cast(kind)
+        answer = parts[0][0].cast(kind)
     if feature.empty is None or not empty.any():
         return answer.alias(feature.name)
     value = pl.lit(pl.Series([feature.empty], dtype=kind))
     return pl.select(pl.when(pl.Series(empty)).then(value).otherwise(answer).alias(feature.name)).to_series()
 
 
-def _with_derived(view: FeatureView, answers: dict[str, pl.Series]) -> dict[str, pl.Series]:
+def with_derived(view: FeatureView, answers: dict[str, pl.Series]) -> dict[str, pl.Series]:
+    """The answers, and what the view derives of them."""
     if not view.derived:
         return answers
     frame = pl.DataFrame(answers) if answers else pl.DataFrame()

@@ -43,7 +43,7 @@ class ExactSums:
         if isinstance(numbers, tuple):
             self.digits, self.unit = _digits_of_halves(xp, *numbers), 0
         elif numbers.dtype == xp.float64:
-            self.digits, self.unit = _digits_of_floats(xp, numbers)
+            self.digits, self.unit = digits_of_floats(xp, numbers)
         else:
             self.digits, self.unit = _digits_of_integers(xp, numbers), 0
 
@@ -96,7 +96,8 @@ def _digits_of_halves(xp: Any, high: Array, low: Array) -> list[Array]:
     return _signed(xp, digits, negative)
 
 
-def _digits_of_floats(xp: Any, numbers: Array) -> tuple[list[Array], int]:
+def digits_of_floats(xp: Any, numbers: Array, unit: int | None = None) -> tuple[list[Array], int]:
+    """Signed digits of floats that are multiples of ``2**unit``, by default of the greatest such unit; and the unit."""
     if not numbers.size:
         return [xp.zeros(0, dtype=xp.int64)], 0
     bits = numbers.view(xp.int64)
@@ -105,7 +106,7 @@ def _digits_of_floats(xp: Any, numbers: Array) -> tuple[list[Array], int]:
     exponent = xp.maximum(exponent, 1) - 1075  # of the mantissa's lowest bit
     _, trailing = xp.frexp((mantissa & -mantissa).astype(xp.float64))
     lowest = xp.where(mantissa == 0, 2000, exponent + trailing - 1)
-    unit = min(int(lowest.min()), 1024)
+    unit = min(int(lowest.min()), 1024) if unit is None else unit
     top = int(xp.where(mantissa == 0, unit, exponent + 53).max())
     shift = exponent - unit  # negative only where the bits shifted out are zero
     digits = []

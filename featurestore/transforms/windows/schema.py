@@ -37,6 +37,7 @@ class WindowFeature:
     category: Any
     column_type: DataType | None
     type: DataType
+    order_type: DataType | None = None
 
     @property
     def function(self) -> Function:
@@ -111,11 +112,11 @@ def _features(view: FeatureView, aggregation: Aggregation, schema: pa.Schema) ->
     for message, hint in aggregation_problems([aggregation], types):
         _refuse(view, message, hint)
     _check_where(fault, aggregation, schema)
-    column = types.get(aggregation.column or "")
+    column, order = types.get(aggregation.column or ""), types.get(aggregation.order_by or "")
     answer = output_type(FUNCTIONS[aggregation.function], column)
     _check_empty(fault, aggregation, answer)
     return [
-        WindowFeature(feature_name(aggregation, window, category), aggregation, window, category, column, answer)
+        WindowFeature(feature_name(aggregation, window, category), aggregation, window, category, column, answer, order)
         for category in _categories(fault, aggregation, types)
         for window in aggregation.windows
     ]

@@ -10,7 +10,7 @@ from featurestore.transforms.windows import dominance
 from featurestore.transforms.windows.columns import Operand
 from featurestore.transforms.windows.exact import ExactSums
 from featurestore.transforms.windows.extremes import least
-from featurestore.transforms.windows.layout import Layout, Ranges
+from featurestore.transforms.windows.layout import InOrder, Layout, Ranges
 from featurestore.transforms.windows.ranges import HIGHEST, Array, chunks, distinct, prefix
 from featurestore.transforms.windows.wavelet import ValueLevels, previous_occurrence
 
@@ -28,7 +28,9 @@ class Values:
         skip_nan: take NaN for null.
     """
 
-    def __init__(self, layout: Layout, events: Array, mask: Array | None, operand: Operand | None, *, skip_nan: bool) -> None:
+    def __init__(
+        self, layout: Layout | InOrder, events: Array, mask: Array | None, operand: Operand | None, *, skip_nan: bool
+    ) -> None:
         import numpy as np
 
         self.xp, self.layout = layout.xp, layout
@@ -82,6 +84,11 @@ class Values:
     def times(self) -> Array:
         """Event times."""
         return self.layout.times[self._rows]
+
+    @property
+    def before(self) -> Array:
+        """How many values lie before each row, and before the end."""
+        return self.xp.arange(self.size + 1) if self._before is None else self._before
 
     @cached_property
     def events(self) -> Array:
