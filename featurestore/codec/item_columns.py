@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+import struct
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from featurestore.codec.columns import FixedColumn, make_column
+from featurestore.codec.columns import FixedColumn, VariableColumn, make_column
 from featurestore.registry.types import DataType
 
 _Array: TypeAlias = np.ndarray[Any, Any]
+Run: TypeAlias = tuple[bytes, int, int]
+"""A block, where the run begins in it, and how many values it has; one at least."""
+_END: Final = struct.Struct("<I")
 
 
 class ItemEncoder:
@@ -46,55 +51,54 @@ class ItemEncoder:
 
 
 class ItemDecoder:
-    """One column of many runs, put together."""
+    """Puts the runs of one column together."""
 
     def __init__(self, data_type: DataType) -> None:
         self._codec = make_column(data_type)
-        self._width = np.dtype(self._codec.dtype).itemsize if isinstance(self._codec, FixedColumn) else 0
-        self._values: list[bytes] = []
-        self._lengths: list[_Array] = [np.zeros(0, dtype=np.int64)]
+        self._dtype = np.dtype(self._codec.dtype) if isinstance(self._codec, FixedColumn) else None
+        self.width = 0 if self._dtype is None else self._dtype.itemsize
 
-    def take(self, block: bytes, at: int, count: int) -> int:
-        """Take the next run in, of one value at least: where it ends."""
-        if self._width:
-            end = at + self._width * count
-        else:
-            ends = np.frombuffer(block, "<u4", count, at).astype(np.int64)
-            self._lengths.append(np.diff(ends, prepend=0))
-            at += 4 * count
-            end = at + int(ends[-1])
-        if end > len(block):
-            raise ValueError(f"{len(block)} bytes where {end} were expected")
-        self._values.append(block[at:end])
-        return end
+    def end(self, block: bytes, at: int, count: int) -> int:
+        """Where a run of ``count`` values ends, one at least."""
+        if self.width:
+            return at + self.width * count
+        return at + 4 * count + int(_END.unpack_from(block, at + 4 * (count - 1))[0])
 
-    @property
-    def _raw(self) -> bytes:
-        return self._values[0] if len(self._values) == 1 else b"".join(self._values)
-
-    def numbers(self) -> _Array:
-        """The values as numbers of their own width."""
-        if not isinstance(self._codec, FixedColumn):
+    def numbers(self, found: Sequence[Run]) -> _Array:
+        """The values of runs as numbers of their own width."""
+        if self._dtype is None:
             raise TypeError("a column of variable width has no numbers")
-        return np.frombuffer(self._raw, dtype=self._codec.dtype)
+        if len(found) == 1:
+            block, at, count = found[0]
+            return np.frombuffer(block, self._dtype, count, at)
+        parts = [np.frombuffer(block, self._dtype, count, at) for block, at, count in found]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=self._dtype)
 
-    def series(self) -> pl.Series:
-        """The values as a column."""
-        return pl.Series(pl.from_arrow(self._array()))
+    def series(self, found: Sequence[Run]) -> pl.Series:
+        """The values of runs as a column."""
+        return pl.Series(pl.from_arrow(self._array(found)))
 
-    def _array(self) -> pa.Array:
-        codec, raw = self._codec, self._raw
+    def _array(self, found: Sequence[Run]) -> pa.Array:
+        codec = self._codec
         if not isinstance(codec, FixedColumn):
-            bounds = np.concatenate([[0], np.cumsum(np.concatenate(self._lengths))]).astype(np.int64)
-            if pa.types.is_string(codec.arrow) or pa.types.is_binary(codec.arrow):
-                large = pa.large_string() if pa.types.is_string(codec.arrow) else pa.large_binary()
-                parts = [None, pa.py_buffer(bounds.tobytes()), pa.py_buffer(raw)]
-                return pa.Array.from_buffers(large, bounds.size - 1, parts)
-            ends = bounds.tolist()
-            return pa.array([codec.python(raw[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)], codec.arrow)
+            return self._variable(codec, found)
         if codec.dtype == "?":
-            return pa.array(self.numbers())
+            return pa.array(self.numbers(found))
+        raw = b"".join(block[at : at + self.width * count] for block, at, count in found)
         if codec.python is not None and codec.dtype.startswith("V") and not pa.types.is_decimal(codec.arrow):
-            width = self._width
-            return pa.array([codec.python(raw[at : at + width]) for at in range(0, len(raw), width)], codec.arrow)
-        return pa.Array.from_buffers(codec.arrow, len(raw) // self._width, [None, pa.py_buffer(raw)])
+            return pa.array([codec.python(raw[at : at + self.width]) for at in range(0, len(raw), self.width)], codec.arrow)
+        return pa.Array.from_buffers(codec.arrow, len(raw) // self.width, [None, pa.py_buffer(raw)])
+
+    @staticmethod
+    def _variable(codec: VariableColumn, found: Sequence[Run]) -> pa.Array:
+        lengths, values = [np.zeros(1, dtype=np.int64)], []
+        for block, at, count in found:
+            ends = np.frombuffer(block, "<u4", count, at).astype(np.int64)
+            lengths.append(np.diff(ends, prepend=0))
+            values.append(block[at + 4 * count : at + 4 * count + int(ends[-1])])
+        bounds, raw = np.cumsum(np.concatenate(lengths)), b"".join(values)
+        if pa.types.is_string(codec.arrow) or pa.types.is_binary(codec.arrow):
+            large = pa.large_string() if pa.types.is_string(codec.arrow) else pa.large_binary()
+            return pa.Array.from_buffers(large, bounds.size - 1, [None, pa.py_buffer(bounds.tobytes()), pa.py_buffer(raw)])
+        ends = bounds.tolist()
+        return pa.array([codec.python(raw[a:b]) for a, b in zip(ends[:-1], ends[1:], strict=True)], codec.arrow)

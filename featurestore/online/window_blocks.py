@@ -22,7 +22,7 @@ from featurestore.transforms.windows.api import compute_windows, with_derived
 from featurestore.transforms.windows.merged import Events, compute_merged
 from featurestore.transforms.windows.needs import reach
 from featurestore.transforms.windows.schema import WindowFeature
-from featurestore.transforms.windows.tiles import slack
+from featurestore.transforms.windows.tiles import longest_tail, slack
 
 if TYPE_CHECKING:
     from featurestore.online.serving import ServedWindows
@@ -44,7 +44,11 @@ def slack_of(view: FeatureView) -> int:
 def floor_of(view: FeatureView, written_at: int) -> int:
     """Events before it are left out of a block that is written at an instant; microseconds."""
     far = reach(view)
-    return OLDEST if far is None else max(written_at - far - slack_of(view), OLDEST)
+    if far is None:
+        return OLDEST
+    # Where sawtooth windows may have to stand in for sliding ones, their tails are needed too.
+    tail = longest_tail(view) if view.on_overflow == "sawtooth" else 0
+    return max(written_at - far - tail - slack_of(view), OLDEST)
 
 
 @dataclass(frozen=True)

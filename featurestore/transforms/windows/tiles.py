@@ -12,13 +12,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
 from featurestore.registry.aggregations import Bounds, Window, sawtooth
 from featurestore.transforms.windows.ranges import HIGHEST, LOWEST
 from featurestore.transforms.windows.schema import WindowFeature
+
+if TYPE_CHECKING:
+    from featurestore.registry.definitions import FeatureView
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 _LEAST_SLACK: Final = 300_000_000
@@ -43,6 +46,12 @@ def as_sawtooth(features: Sequence[WindowFeature]) -> tuple[WindowFeature, ...]:
     Its hop is the default one of its width; where that does not divide the width, their greatest common divisor.
     """
     return tuple(replace(f, window=_toothed(f.window)) if f.window.kind == "sliding" else f for f in features)
+
+
+def longest_tail(view: FeatureView) -> int:
+    """How much longer than the view's windows those of :func:`as_sawtooth` may be."""
+    windows = [window for aggregation in view.aggregations for window in aggregation.windows]
+    return max((_toothed(window).hop for window in windows if window.kind == "sliding"), default=0)
 
 
 def _toothed(window: Window) -> Window:
