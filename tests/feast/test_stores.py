@@ -216,6 +216,44 @@ def test_materializing_in_pieces_and_out_of_order_ends_the_same(server: ValkeySe
     assert answer.to_dict()["trips"] == [BIG, None, 7]
 
 
+def test_a_corrected_row_of_the_same_instant_takes_the_place_of_the_old_one(server: ValkeyServer, tmp_path: Path) -> None:
+    made = make_store(tmp_path, server.url, project="corrected")
+    who, when = driver(), [ago(hours=1)] * 3
+    for keys, trips in (([2, 1, 1], [5, 6, 7]), ([1, 1, 2], [6, 8, 9])):  # of rows of one instant the last counts
+        rows = pl.DataFrame({"driver_id": keys, "trips": trips, "event_timestamp": when})
+        made.apply([who, view("stats", [who], source(tmp_path / "stats.parquet", rows), {"trips": ft.Int64})])
+        made.materialize(ago(hours=2), ago(hours=0))
+    answer = made.get_online_features(["stats:trips"], [{"driver_id": i} for i in (1, 2)])
+    assert answer.to_dict()["trips"] == [8, 9]
+
+
+@pytest.mark.parametrize(("unit", "zone"), [("ms", "UTC"), ("us", None), ("ns", "Europe/Berlin")])
+def test_a_range_takes_its_rows_whatever_the_files_say_of_themselves(
+    server: ValkeyServer, tmp_path: Path, unit: Any, zone: str | None
+) -> None:
+    made = make_store(tmp_path, server.url, project=f"range_{unit}")
+    who = driver()
+    times = [ago(hours=hours).replace(microsecond=0) for hours in (1, 2, 3)]
+    rows = pl.DataFrame({"driver_id": [1, 2, 3], "trips": [1, 2, 3], "event_timestamp": times})
+    rows = rows.with_columns(pl.col("event_timestamp").dt.cast_time_unit(unit).dt.convert_time_zone(zone or "UTC"))
+    if zone is None:
+        rows = rows.with_columns(pl.col("event_timestamp").dt.replace_time_zone(None))
+    made.apply([who, view("stats", [who], source(tmp_path / "stats.parquet", rows), {"trips": ft.Int64})])
+
+    def online() -> list[int | None]:
+        return made.get_online_features(["stats:trips"], [{"driver_id": i} for i in (1, 2, 3)]).to_dict()["trips"]
+
+    made.materialize(times[1], times[1])
+    assert online() == [None, 2, None]
+    pl.concat([rows, rows[:1].with_columns(trips=9, event_timestamp=None)], how="vertical_relaxed").write_parquet(
+        tmp_path / "stats.parquet"
+    )
+    made.materialize(times[2], times[0] - timedelta(seconds=1))
+    assert online() == [None, 2, 3]
+    made.materialize(times[2], times[0])
+    assert online() == [1, 2, 3]
+
+
 def test_a_teardown_touches_its_own_project_only(server: ValkeyServer, tmp_path: Path) -> None:
     stores = {name: make_store(tmp_path / name, server.url, project=name) for name in ("demo2", "mydemo2", "demo22")}
     for name, made in stores.items():

@@ -12,7 +12,7 @@ from feast.infra.compute_engines.local.job import LocalMaterializationJob
 from feast.infra.offline_stores.file_source import FileSource
 from feast.repo_config import FeastConfigBaseModel
 
-from featurestore.feast.stores.file_sources import instant, scan_mapped, with_instants
+from featurestore.feast.stores.file_sources import instant, lies_within, scan_mapped, with_instants
 from featurestore.feast.stores.online_layout import VERSION, ViewLayout
 from featurestore.feast.stores.online_store import FeatureStoreOnlineStore
 from featurestore.materialize.newest_in_files import write_newest
@@ -88,11 +88,11 @@ class FeatureStoreComputeEngine(LocalComputeEngine):  # type: ignore[misc]
         source = task.feature_view.batch_source
         frame = scan_mapped(self.repo_config, source)
         when = instant(pl.col(source.timestamp_field))
-        if not task.disable_event_timestamp:
+        if not task.disable_event_timestamp and not lies_within(self.repo_config, source, task.start_time, task.end_time):
             frame = frame.filter(when.is_between(pl.lit(task.start_time).cast(INSTANT), pl.lit(task.end_time).cast(INSTANT)))
         columns = [_column(key.name, polars_type(key.type)) for key in layout.join_keys if key.name in frame.collect_schema()]
         columns += [_column(field.name, polars_type(field.type)) for field in layout.fields]
-        rows = with_instants(frame, source.timestamp_field, source.created_timestamp_column, columns)  # type: ignore[arg-type]
+        rows = with_instants(frame, source.timestamp_field, source.created_timestamp_column, columns, numbered=False)
         missing = [key.name for key in layout.join_keys if key.name not in frame.collect_schema()]
         rows = rows.with_columns(pl.lit("").alias(name) for name in missing)  # the key of views without entities
         if task.disable_event_timestamp:

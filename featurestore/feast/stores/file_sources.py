@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -16,10 +17,11 @@ from feast.errors import SavedDatasetLocationAlreadyExists
 from feast.infra.offline_stores.file_source import FileSource
 
 from featurestore.errors import ConfigError
-from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
+from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE, to_micros
 from featurestore.transforms.casts import INSTANT
 
 _ROW_GROUP: Final = 128 * 1024
+_NANOSECONDS: Final = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 
 
 def scan(config: Any, source: Any) -> pl.LazyFrame:
@@ -46,16 +48,48 @@ def scan_mapped(config: Any, source: Any) -> pl.LazyFrame:
     return scan(config, source).rename(dict(source.field_mapping or {}), strict=False)
 
 
-def with_instants(frame: pl.LazyFrame, event_time: str, created: str | None, columns: Sequence[str]) -> pl.LazyFrame:
-    """Some columns, and the hidden ones that say when: event time, created time as arrival, the row's place as sequence."""
+def with_instants(
+    frame: pl.LazyFrame, event_time: str, created: str | None, columns: Sequence[str | pl.Expr], *, numbered: bool
+) -> pl.LazyFrame:
+    """Some columns, and the hidden ones that say when: event time, created time as arrival, sequence.
+
+    Args:
+        numbered: the sequence is the row's place, else null: a row that is as new as one already online takes its place,
+            wherever in a file it stands.
+    """
     arrival = instant(pl.col(created)) if created else pl.lit(None, INSTANT)
-    numbered = frame.with_row_index(SEQUENCE)
-    return numbered.select(
-        *columns,
-        instant(pl.col(event_time)).alias(EVENT_TIME),
-        arrival.alias(ARRIVAL_TIME),
-        pl.col(SEQUENCE).cast(pl.Int64),
-    )
+    if numbered:
+        frame = frame.with_row_index(SEQUENCE)
+    sequence = pl.col(SEQUENCE).cast(pl.Int64) if numbered else pl.lit(None, pl.Int64).alias(SEQUENCE)
+    return frame.select(*columns, instant(pl.col(event_time)).alias(EVENT_TIME), arrival.alias(ARRIVAL_TIME), sequence)
+
+
+def lies_within(config: Any, source: Any, start: datetime, end: datetime) -> bool:
+    """Whether all rows of a source lie in ``[start, end]`` by what its files say of themselves; False where they do not say."""
+    path = location(config, source)
+    if isinstance(source.file_format, DeltaFormat) or "://" in path:
+        return False
+    files = sorted(Path(path).rglob("*.parquet")) if Path(path).is_dir() else [Path(name) for name in glob.glob(path)]  # noqa: PTH207
+    spans = [_span(file, source.timestamp_field) for file in files]
+    low, high = to_micros(start), to_micros(end)
+    return bool(spans) and all(span is not None and low <= span[0] and span[1] <= high for span in spans)
+
+
+def _span(file: Path, column: str) -> tuple[int, int] | None:
+    """The least and the greatest instant of a Parquet file, in microseconds; None where its statistics are not whole."""
+    found = pq.read_metadata(file)
+    field = found.schema.to_arrow_schema()
+    kind = field.field(column).type if column in field.names else None
+    if kind is None or not pa.types.is_timestamp(kind):
+        return None
+    place = field.names.index(column)
+    if found.schema.column(place).path != column:  # a nested column before it
+        return None
+    groups = [found.row_group(i).column(place).statistics for i in range(found.num_row_groups)]
+    if not groups or not all(map(_is_whole, groups)):
+        return None
+    size = _NANOSECONDS[kind.unit]
+    return min(g.min_raw for g in groups) * size // 1_000, max(g.max_raw for g in groups) * size // 1_000
 
 
 def instant(column: pl.Expr) -> pl.Expr:
@@ -80,6 +114,13 @@ def storage_options(source: Any) -> dict[str, str] | None:
     if endpoint:
         options |= {"aws_endpoint_url": endpoint, "aws_allow_http": str(endpoint.startswith("http://")).lower()}
     return options
+
+
+def _is_whole(statistics: Any) -> bool:
+    """Whether they tell the span of all rows: there is one, and no row is without a time."""
+    if statistics is None or not statistics.has_min_max or statistics.physical_type != "INT64":
+        return False
+    return bool(statistics.has_null_count and statistics.null_count == 0)
 
 
 def append(config: Any, source: Any, table: pa.Table) -> None:

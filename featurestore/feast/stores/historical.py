@@ -146,7 +146,7 @@ class Retrieval:
             keys = {_NO_KEY: _NO_KEY}
             columns.append(pl.lit("").alias(_NO_KEY))
             labels = labels.with_columns(pl.lit("").alias(_NO_KEY))
-        rows = with_instants(frame, source.timestamp_field, source.created_timestamp_column, columns)  # type: ignore[arg-type]
+        rows = with_instants(frame, source.timestamp_field, source.created_timestamp_column, columns, numbered=True)
         types = rows.collect_schema()
         lookup = _lookup(part, keys, types)
         asked = pl.DataFrame({column: _as_key(labels, column, types[key]) for key, column in keys.items()})
