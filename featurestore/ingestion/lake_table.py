@@ -116,10 +116,27 @@ class LakeTable:
             start, end: instants; naive ones are UTC.
             event_time: the column that the bounds are about.
         """
-        found = self._files(version)
-        if start is not None or end is not None:
-            found = found.filter(overlapping(found, event_time, start, end))
+        found = self._overlapping(version, start, end, event_time)
         return [self.file_uri(path) for path in found.column("path").to_pylist()]
+
+    def file_groups(
+        self, version: int | None = None, *, end: datetime | None = None, event_time: str = EVENT_TIME, rows: int = PART_ROWS
+    ) -> list[list[str]]:
+        """The files of a version that may hold a row before ``end``, in the order of their writing, in groups of about so many rows.
+
+        A larger file is a group of its own. Arguments are those of :meth:`files`.
+        """
+        found = self._overlapping(version, None, end, event_time)
+        groups: list[list[str]] = []
+        room = 0
+        for path, count in zip(found.column("path").to_pylist(), found.column("num_records").to_pylist(), strict=True):
+            size = rows if count is None else count
+            if not groups or size > room:
+                groups.append([])
+                room = rows
+            groups[-1].append(self.file_uri(path))
+            room -= size
+        return groups
 
     def added_files(self, since: int, until: int | None = None) -> list[str] | None:
         """The files that hold exactly the rows that versions after ``since`` added, up to and with ``until``.
@@ -375,6 +392,12 @@ class LakeTable:
                 hint="write what is missing on its own: one write for what became true together",
             )
         return found
+
+    def _overlapping(self, version: int | None, start: datetime | None, end: datetime | None, event_time: str) -> pa.Table:
+        found = self._files(version)
+        if start is None and end is None:
+            return found
+        return found.filter(overlapping(found, event_time, start, end))
 
     def _files(self, version: int | None) -> pa.Table:
         with self._log.lock:

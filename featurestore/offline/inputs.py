@@ -23,7 +23,7 @@ from featurestore.transforms.views import (
 if TYPE_CHECKING:
     import polars as pl
 
-    from featurestore.ingestion.lake_table import LakeTable
+    from featurestore.ingestion.lake_table import HistoryEntry, LakeTable
     from featurestore.project import Project
     from featurestore.registry.definitions import Definitions, FeatureView
 
@@ -83,6 +83,14 @@ class Inputs:
         """An upper bound of the rows of a view that computes row by row."""
         return self._table(view).row_count(self.pin(view.source))
 
+    def in_pieces(self, view: FeatureView) -> bool:
+        """Whether :meth:`pieces` gives rows without having computed all of them."""
+        if view.aggregations:
+            return False
+        if view.transform is None or self._kept_version(view) is not None:
+            return True
+        return view.mode == "polars" and self._computed(view, None, "cpu").row_wise
+
     def open(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> ComputedView:
         """The rows of a view: kept ones, where they are exactly this view over this version, or else computed.
 
@@ -104,9 +112,9 @@ class Inputs:
         One for each file where the view computes row by row: over many files at once Polars reads ahead of a slow reader, up to
         all of them (8,000,000 rows x 10 features: a peak of 1,070 MB against 500 MB).
         """
-        kept = self._kept(view)
+        kept = self._kept_version(view)
         if kept is not None:
-            yield kept.frame
+            yield from _scans(self.project.lake.table("features", view.name), kept.version, until, EVENT_TIME)
             return
         whole = self._computed(view, until, engine)
         if not whole.row_wise or view.mode != "polars":
@@ -154,11 +162,9 @@ class Inputs:
         return replace(computed, frame=computed.frame.filter(wanted))
 
     def event_pieces(self, view: FeatureView, *, until: int | None = None) -> Iterator[pl.LazyFrame]:
-        """The events of a view's source, file by file."""
-        table, version = self._table(view), self.pin(view.source)
+        """The events of a view's source, file by file; small files that were written one after the other together."""
         event_time = self.definitions.source(view.source).event_time
-        for file in table.files(version, end=_after(until), event_time=event_time):
-            yield table.scan_files([file], version=version)
+        yield from _scans(self._table(view), self.pin(view.source), until, event_time)
 
     def events(self, view: FeatureView) -> pl.LazyFrame:
         """The events of a view's source."""
@@ -182,16 +188,28 @@ class Inputs:
         return without_quarantined(view, self.definitions.source(view.source), computed)
 
     def _kept(self, view: FeatureView) -> ComputedView | None:
+        kept = self._kept_version(view)
+        if kept is None:
+            return None
+        # Kept rows are scanned as events are: again and again, in one order.
+        frame = self.project.lake.table("features", view.name).scan(kept.version)
+        return ComputedView(frame, self.fields(view), row_wise=True, arrival_known=kept.metadata.get(ARRIVAL_KNOWN) == "true")
+
+    def _kept_version(self, view: FeatureView) -> HistoryEntry | None:
+        """The version of a view's table that is exactly this view over this version of its source."""
         table = self.project.lake.table("features", view.name)
         if view.aggregations or not table.exists():
             return None
         wanted = (version_of(view), str(self.pin(view.source)))
         for entry in table.history(_HISTORY):
             if (entry.metadata.get(VIEW_VERSION), entry.metadata.get(SOURCE_VERSION)) == wanted:
-                known = entry.metadata.get(ARRIVAL_KNOWN) == "true"
-                # Kept rows are scanned as events are: again and again, in one order.
-                return ComputedView(table.scan(entry.version), self.fields(view), row_wise=True, arrival_known=known)
+                return entry
         return None
+
+
+def _scans(table: LakeTable, version: int, until: int | None, event_time: str) -> Iterator[pl.LazyFrame]:
+    for files in table.file_groups(version, end=_after(until), event_time=event_time):
+        yield table.scan_files(files, version=version)
 
 
 def _after(instant: int | None) -> datetime | None:

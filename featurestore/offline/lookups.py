@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -11,20 +11,19 @@ import polars as pl
 
 from featurestore.errors import TransformError
 from featurestore.features import ViewLookup
+from featurestore.offline.gather import gather
 from featurestore.offline.labels import INSTANT
-from featurestore.registry.records import Field
+from featurestore.offline.pieces import each
+from featurestore.offline.winners import NEVER, Asked, Winners
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms import asof, engines
-from featurestore.transforms.casts import polars_type
 from featurestore.transforms.engines import EngineRecord
-from featurestore.transforms.keys import KEY_ID, match_keys, number_keys
+from featurestore.transforms.keys import Ints, Matched, match_events
 from featurestore.transforms.views import ComputedView, check_rows, named
 
 STATUS: Final = pl.Enum(["PRESENT", "NULL", "NOT_FOUND", "EXPIRED"])
-_ROW: Final = "__row"
 _VALID: Final = "__valid:"
-_NEVER: Final = np.iinfo(np.int64).min
-_WITHOUT_VALUE: Final = {asof.FOUND: "NULL", asof.NOT_FOUND: "NOT_FOUND", asof.EXPIRED: "EXPIRED"}
+_NAMES: Final = {asof.FOUND: "PRESENT", asof.NOT_FOUND: "NOT_FOUND", asof.EXPIRED: "EXPIRED"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +36,23 @@ class Answer:
 
 
 def look_up(
-    lookup: ViewLookup, computed: ComputedView, labels: pl.DataFrame, *, as_known: bool, engine: EngineRecord
+    lookup: ViewLookup,
+    computed: ComputedView,
+    labels: pl.DataFrame,
+    *,
+    as_known: bool,
+    engine: EngineRecord,
+    pieces: Iterable[pl.LazyFrame] | None = None,
 ) -> Answer:
     """The features of labels as of their instants.
 
-    Two passes over the view's rows: keys and times of the labels' keys first, to find the rows that answer; then the features
-    of those rows only.
+    Two passes over the view's rows, piece by piece: keys and times first, to find the rows that answer; then the features of
+    those rows only.
 
     Args:
         labels: the look-up's key columns and ``__instant``.
+        pieces: the rows of the view, in frames that together are its frame and give one order of rows each time; None takes
+            them in one.
 
     Raises:
         TransformError: ``as_known`` on a view that does not know when its rows could first be known.
@@ -57,34 +64,16 @@ def look_up(
     keys = labels.select(
         *(pl.col(column).alias(key) for key, column in zip(join_keys, lookup.key_columns, strict=True)), INSTANT
     )
-    table, ids = number_keys(keys, join_keys)
-    instants = keys[INSTANT]
-    frame = computed.frame.with_row_index(_ROW)
-    valid = [pl.col(f.name).is_not_null().alias(_VALID + f.name) for f in lookup.features] if view.last_non_null else []
-    seen = frame.select(_ROW, *join_keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *valid)
-    if labels.height:
-        latest = pl.lit(instants.max()).cast(pl.Datetime("us", "UTC"))
-        seen = seen.filter((pl.col(EVENT_TIME) <= latest) | pl.col(EVENT_TIME).is_null())
+    # A GPU takes all at once: it has its own memory, and small pieces leave it idle.
+    frames = [computed.frame] if pieces is None or engine.name == "gpu" else list(pieces)
+    names = [f.name for f in lookup.features]
+    search = _Search(view.name, join_keys, Asked.of(keys, join_keys), names if view.last_non_null else [], as_known, engine)
     with named(view.name):
-        rows, engine = engines.collect(match_keys(seen, table, join_keys), engine)
-    check_rows(view.name, rows)
-    index = _AsOfRows(rows, engine, as_known=as_known, ttl=view.ttl)
-    found = {
-        f.name: index.find(ids, instants, rows[_VALID + f.name] if valid else None)
-        for f in lookup.features[: None if valid else 1]
-    }
-    status = index.status(ids, instants) if valid else None
-    first = next(iter(found.values()), None)
-    winners = {f.name: found.get(f.name, first) for f in lookup.features}
-    with named(view.name):
-        values, engine = _gather(computed.frame, lookup.features, {name: w.rows for name, w in winners.items() if w}, engine)
-    statuses = {
-        lookup.column(name): _statuses(status if status is not None else winner.status, column)
-        for (name, column), winner in zip(values.items(), winners.values(), strict=True)
-        if winner
-    }
+        engine = search.run(frames)
+        winners = {name: search.by_feature.get(name, search.newest) for name in names}
+        values, engine = gather(frames, lookup.features, winners, view.ttl, search.asked, engine)
     renamed = pl.DataFrame([column.alias(lookup.column(name)) for name, column in values.items()])
-    return Answer(renamed, pl.DataFrame(statuses), engine)
+    return Answer(renamed, _statuses(search.newest.status(view.ttl), search.asked, renamed), engine)
 
 
 def check_arrival_known(view: str, computed: ComputedView) -> None:
@@ -101,71 +90,98 @@ def check_arrival_known(view: str, computed: ComputedView) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    rows: np.ndarray[Any, Any]
-    status: np.ndarray[Any, Any]
+@dataclass
+class _Search:
+    """Finds, over the pieces of a view, the row that answers each label: the newest, and the newest with a value."""
 
+    view: str
+    join_keys: Sequence[str]
+    asked: Asked
+    non_null: Sequence[str]
+    as_known: bool
+    engine: EngineRecord
+    newest: Winners = field(init=False)
+    by_feature: dict[str, Winners] = field(init=False)
 
-class _AsOfRows:
-    """The kernel over a frame of rows, on an engine's arrays."""
+    def __post_init__(self) -> None:
+        self.newest = Winners(self.asked)
+        self.by_feature = {name: Winners(self.asked) for name in self.non_null}
 
-    def __init__(self, rows: pl.DataFrame, engine: EngineRecord, *, as_known: bool, ttl: int | None) -> None:
-        self._engine = engine
-        self._row_numbers = rows[_ROW].to_numpy().astype(np.int64)
-        events = asof.Events(
-            self._device(rows[KEY_ID]),
-            self._device(rows[EVENT_TIME]),
-            self._device_or_none(rows[ARRIVAL_TIME], needed=as_known),
-            self._device_or_none(rows[SEQUENCE]),
+    def run(self, frames: Sequence[pl.LazyFrame]) -> EngineRecord:
+        """Look into every piece; what computed it."""
+        engine = self.engine
+        if len(self.asked.ids):
+            for found in each(self._look_into, range(len(frames)), frames):
+                engine = engine.merged(found)
+        return engine
+
+    def _look_into(self, piece: int, frame: pl.LazyFrame) -> EngineRecord:
+        valid = [pl.col(name).is_not_null().alias(_VALID + name) for name in self.non_null]
+        rows, engine = engines.collect(
+            frame.select(*self.join_keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *valid), self.engine
         )
-        self._kernel = asof.AsOf(engines.arrays(engine), events, as_known=as_known, ttl=ttl)
+        check_rows(self.view, rows)
+        matched = match_events(rows, self.asked.table, self.join_keys)
+        columns = [rows[EVENT_TIME].to_physical().to_numpy(), *(_nullable(rows[name]) for name in (ARRIVAL_TIME, SEQUENCE))]
+        kernel = self._kernel(engine, matched, columns)
+        labels, keys = self._labels(matched)
+        by_time = self.asked.by_time if labels is None and kernel.needs_time_order else None
+        asked = [keys, self.asked.instants if labels is None else self.asked.instants[labels], by_time]
+        on_device = [None if column is None else engines.to_device(engine, column) for column in asked]
+        for winners, name in ((self.newest, None), *zip(self.by_feature.values(), self.by_feature, strict=True)):
+            mask = None if name is None else rows[_VALID + name].to_numpy()
+            if mask is not None:
+                mask = engines.to_device(engine, mask if matched.places is None else mask[matched.places])
+            answer = engines.to_host(engine, kernel.find(on_device[0], on_device[1], mask, on_device[2]).rows)
+            answered = np.flatnonzero(answer >= 0)
+            found = _taken(matched.places, answer[answered])
+            criteria = (np.full(len(found), NEVER) if column is None else column[found] for column in columns)
+            winners.offer(piece, _taken(labels, answered), found, *criteria)
+        return engine
 
-    def find(self, ids: pl.Series, instants: pl.Series, valid: pl.Series | None) -> _Found:
-        mask = None if valid is None else engines.to_device(self._engine, valid.to_numpy())
-        answers = self._kernel.find(self._device(ids), self._device(instants), mask)
-        position = engines.to_host(self._engine, answers.rows)
-        rows = self._row_numbers[position] if len(self._row_numbers) else position
-        return _Found(np.where(position >= 0, rows, -1), engines.to_host(self._engine, answers.status))
+    def _kernel(self, engine: EngineRecord, matched: Matched, columns: Sequence[Ints | None]) -> asof.AsOf:
+        """The events of a piece, sorted. Only times are taken for all of them, arrivals and sequences where they decide."""
+        keys, places, times, arrivals, sequences = (
+            None if column is None else engines.to_device(engine, column)
+            for column in (matched.keys, matched.places, *columns)
+        )
+        if places is not None:
+            times = times[places]
+            arrivals, sequences = (c if c is None else asof.Taken(c, places) for c in (arrivals, sequences))
+        if self.as_known:
+            arrivals = engines.arrays(engine).full_like(times, NEVER) if arrivals is None else arrivals[:]
+        return asof.AsOf(engines.arrays(engine), asof.Events(keys, times, arrivals, sequences), as_known=self.as_known)
 
-    def status(self, ids: pl.Series, instants: pl.Series) -> np.ndarray[Any, Any]:
-        """Whether there are candidates at all, whatever they hold."""
-        return self.find(ids, instants, None).status
-
-    def _device(self, values: pl.Series) -> Any:
-        return engines.to_device(self._engine, values.to_physical().to_numpy())
-
-    def _device_or_none(self, values: pl.Series, *, needed: bool = False) -> Any:
-        if values.null_count() == len(values) and not needed:
-            return None
-        return self._device(values.to_physical().fill_null(_NEVER))
-
-
-def _gather(
-    frame: pl.LazyFrame, features: Sequence[Field], winners: dict[str, np.ndarray[Any, Any]], engine: EngineRecord
-) -> tuple[dict[str, pl.Series], EngineRecord]:
-    """The values of rows by feature; each feature may have rows of its own, -1 for none."""
-    distinct = {id(rows): rows for rows in winners.values()}
-    size = max((int(rows.max(initial=-1)) for rows in distinct.values()), default=-1) + 1
-    if size == 0:
-        return {f.name: pl.Series(f.name, [None] * len(winners[f.name]), polars_type(f.type)) for f in features}, engine
-    mask = np.zeros(size, dtype=np.bool_)
-    for rows in distinct.values():
-        mask[rows[rows >= 0]] = True
-    # A mask beside the frame: half the time of a filter by row number, and rows of no interest are dropped batch by batch.
-    candidates = frame.select(f.name for f in features).head(size)
-    chosen = pl.concat([candidates, pl.LazyFrame({_ROW: mask})], how="horizontal").filter(pl.col(_ROW))
-    got, engine = engines.collect(chosen.drop(_ROW), engine)
-    place = np.cumsum(mask) - 1
-    positions = {key: _positions(rows, place) for key, rows in distinct.items()}
-    return {f.name: got[f.name].gather(positions[id(winners[f.name])]) for f in features}, engine
-
-
-def _positions(rows: np.ndarray[Any, Any], place: np.ndarray[Any, Any]) -> pl.Series:
-    found = pl.Series(rows >= 0)
-    return pl.select(pl.when(found).then(pl.Series(place[rows]))).to_series()
+    def _labels(self, matched: Matched) -> tuple[Ints | None, Ints]:
+        """The labels whose key is in a piece (None: all), and their keys as its events are numbered."""
+        if matched.key_numbers is None:
+            return None, self.asked.ids
+        numbers = matched.key_numbers[self.asked.ids]
+        labels = np.flatnonzero(numbers >= 0)
+        return (None, numbers) if len(labels) == len(numbers) else (labels, numbers[labels])
 
 
-def _statuses(status: np.ndarray[Any, Any], values: pl.Series) -> pl.Series:
-    without = pl.Series(status).replace_strict(_WITHOUT_VALUE, return_dtype=STATUS)
-    return pl.select(pl.when(values.is_not_null()).then(pl.lit("PRESENT", dtype=STATUS)).otherwise(without)).to_series()
+def _taken(column: Ints | None, places: Ints) -> Ints:
+    return places if column is None else column[places]
+
+
+def _nullable(values: pl.Series) -> Ints | None:
+    if values.null_count() == len(values):
+        return None
+    return values.to_physical().fill_null(NEVER).to_numpy()
+
+
+def _statuses(status: Ints, asked: Asked, values: pl.DataFrame) -> pl.DataFrame:
+    """The status of each value: that of its row, or ``NULL`` where the row holds none."""
+    codes = np.full(asked.count, asof.NOT_FOUND, dtype=np.int8)
+    codes[asked.places] = status
+    without = int(np.count_nonzero(codes != asof.FOUND))
+    rows = pl.Series(codes).replace_strict(_NAMES, return_dtype=STATUS)
+    absent = pl.select(pl.when(rows == "PRESENT").then(pl.lit("NULL", dtype=STATUS)).otherwise(rows)).to_series()
+
+    def of(column: pl.Series) -> pl.Series:
+        if column.null_count() == without:
+            return rows.alias(column.name)
+        return pl.select(pl.when(column.is_not_null()).then(rows).otherwise(absent).alias(column.name)).to_series()
+
+    return pl.DataFrame([of(column) for column in values])

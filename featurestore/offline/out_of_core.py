@@ -1,6 +1,7 @@
 """Retrieval in more data than memory: bucket by bucket of the entity key's hash.
 
-Keys of labels and rows of a view are dealt into buckets, so that the rows of a key and all labels that ask for it meet in
+This is the way of labels that do not fit into memory, and of views that cannot be looked up piece by piece (windows, and
+transforms that mix rows). Keys of labels and rows of a view are dealt into buckets, so that the rows of a key and all labels that ask for it meet in
 one. What each bucket answers is dealt again, by label row number, into stretches of the labels' order. One pass writes, one
 pass reads, nothing is sorted but the rows of one bucket or one stretch at a time. A key's rows are never split: memory is
 bounded by the limit or by the rows of the largest key, whichever is more.
@@ -17,6 +18,7 @@ import polars as pl
 from featurestore.features import ResolvedFeatures, ViewLookup
 from featurestore.offline.labels import INSTANT, Labels, key_frame
 from featurestore.offline.lookups import STATUS, Answer
+from featurestore.offline.pieces import PIECE_ROWS
 from featurestore.offline.spill import Buckets, in_batches, key_bucket, range_bucket
 from featurestore.offline.view_rows import ViewRows
 from featurestore.registry.types import DataType
@@ -37,14 +39,21 @@ _TEXT_BYTES: Final = 48
 _EARLIEST: Final = -(1 << 62)
 
 
-def bytes_needed(inputs: Inputs, labels: Labels, resolved: ResolvedFeatures) -> int:
-    """About how much memory the retrieval takes in one piece: the labels and their answers, and the largest view."""
+def bytes_needed(inputs: Inputs, labels: Labels, resolved: ResolvedFeatures, *, whole: bool) -> int:
+    """About how much memory the retrieval takes in one piece: the labels and their answers, and the largest view.
+
+    Args:
+        whole: count all rows of a view, also where it is looked up piece by piece.
+    """
     per_label = sum(_width(dtype) for dtype in labels.schema.values()) + _KERNEL_BYTES
     per_label += sum(_width(polars_type(output.feature.type)) + 1 for output in resolved.outputs)
     largest = 0
     for lookup in resolved.lookups:
         width = sum(_width(polars_type(f.type)) for f in (*lookup.view.join_keys, *lookup.features))
-        largest = max(largest, inputs.rows(lookup.view) * (width + _KERNEL_BYTES))
+        rows = inputs.rows(lookup.view)
+        if not whole and rows > PIECE_ROWS and inputs.in_pieces(lookup.view):
+            rows = PIECE_ROWS
+        largest = max(largest, rows * (width + _KERNEL_BYTES))
     return labels.rows * per_label + largest
 
 

@@ -214,7 +214,9 @@ class HistoricalJob:
         handle, part = tempfile.mkstemp(suffix=".part", prefix=f".{name}.", dir=scratch)
         os.close(handle)
         try:
-            with pq.ParquetWriter(part, self.schema, compression="zstd") as writer:
+            # Dictionaries of numbers cost four times the time and save nothing (docs/adr/0006-lake-parts.md).
+            texts = [f.name for f in self.schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
+            with pq.ParquetWriter(part, self.schema, compression="zstd", use_dictionary=texts or False) as writer:
                 for chunk in self._chunks():
                     writer.write_table(self._arrow(chunk), row_group_size=_ROW_GROUP)
             if remote:
@@ -249,9 +251,9 @@ class HistoricalJob:
                 yield chunk
 
     def _answers(self) -> Iterator[tuple[pl.DataFrame, list[Answer]]]:
-        needed = bytes_needed(self._inputs, self.labels, self.resolved)
         limit = self._inputs.project.config.engine.memory_limit
-        if needed > limit:
+        if bytes_needed(self._inputs, self.labels, self.resolved, whole=False) > limit:
+            needed = bytes_needed(self._inputs, self.labels, self.resolved, whole=True)
             self._progress.buckets = min(512, -(-_SAFETY * needed // limit))
             folder = self._spill_folder()
             folder.mkdir(parents=True, exist_ok=True)

@@ -77,16 +77,17 @@ class AsOfRows:
 
     def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
         """The same with other rows."""
-        return replace(self, computed=replace(self.computed, frame=frame, row_wise=True))
+        return replace(self, computed=replace(self.computed, frame=frame, row_wise=True), split=lambda: iter([frame]))
 
     def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
         """The features of labels."""
         computed = self.computed
-        if not computed.row_wise:
-            # Two passes must see one order of rows, which a transform that mixes them need not give twice.
-            with named(self.lookup.view.name):
-                rows, engine = engines.collect(self.frame, engine)
-            computed = replace(computed, frame=rows.lazy())
+        if computed.row_wise:
+            return look_up(self.lookup, computed, labels, as_known=self.as_known, engine=engine, pieces=self.pieces())
+        # Two passes must see one order of rows, which a transform that mixes them need not give twice.
+        with named(self.lookup.view.name):
+            rows, engine = engines.collect(self.frame, engine)
+        computed = replace(computed, frame=rows.lazy())
         return look_up(self.lookup, computed, labels, as_known=self.as_known, engine=engine)
 
 
