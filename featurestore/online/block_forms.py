@@ -23,7 +23,7 @@ from featurestore.transforms.windows.tiled import TilePlan, reached, tile_lows
 from featurestore.transforms.windows.tiles import Tiling, as_sawtooth
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from featurestore.registry.definitions import FeatureView
     from featurestore.registry.records import Field
@@ -51,6 +51,11 @@ class TiledForm:
     def codec(self) -> TileCodec:
         """Its codec."""
         return TileCodec(self.name, self.blocks.columns, [state.types for state in self.plan.states.values()])
+
+    @cached_property
+    def states(self) -> dict[tuple[Any, ...], int]:
+        """The place of each state, by its key."""
+        return {key: place for place, key in enumerate(self.plan.states)}
 
     def least_size(self, tiling: Tiling, events: pl.DataFrame, starts: _Array) -> _Array:
         """Bytes that no block of each key is smaller than: what it takes without the states of its tiles."""
@@ -95,12 +100,11 @@ class HeldTiles:
     """Tiles of blocks by state.
 
     Args:
-        states: in the order in which blocks keep them.
+        states: the place of each, by its key.
     """
 
-    def __init__(self, decoded: DecodedTiles, states: Sequence[tuple[Any, ...]]) -> None:
-        self._decoded = decoded
-        self._places = {key: i for i, key in enumerate(states)}
+    def __init__(self, decoded: DecodedTiles, states: Mapping[tuple[Any, ...], int]) -> None:
+        self._decoded, self._places = decoded, states
         self.counts, self.starts = decoded.counts, decoded.starts
 
     def numbers(self, state: State) -> _Array:

@@ -2,8 +2,8 @@
 
 What ``thin_windows.py`` is to blocks of events. Of each window the items of tiles and the values of events are reduced apart,
 each in one call for all columns alike, and merged. Where the plain way is not known to be exact, there is no answer here but
-that of ``compute_merged``: sums that are or might become infinite, NaN or too large for 64 bits. A sum of floats is taken if its
-rounding error, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken exactly, by ``math.fsum``.
+that of ``compute_merged``: sums that are or might become infinite, NaN or too large for 64 bits. A sum of floats is taken if the
+error of rounding, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken exactly, by ``math.fsum``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from featurestore.online.thin_windows import NotPlainError
+from featurestore.online.careful import NotPlainError
+from featurestore.registry import types as t
 from featurestore.transforms.windows.ranges import LOWEST, edges, half_open, prefix
-from featurestore.transforms.windows.tile_states import State, states
+from featurestore.transforms.windows.tile_states import STATES, State, states
 
 if TYPE_CHECKING:
     from featurestore.codec.blocks import DecodedBlocks
@@ -33,11 +34,25 @@ _EXACT_FLOAT: Final = 1 << 53
 _LARGEST: Final = 1 << 62
 
 
+_INTEGERS: Final = frozenset({t.Int8, t.Int16, t.Int32, t.Int64, t.UInt8, t.UInt16, t.UInt32})
+_FUNCTIONS: Final = frozenset({"sum", "mean", "min", "max", "first", "last"})
+
+
+def is_plain(feature: WindowFeature) -> bool:
+    """Whether a feature can be answered here."""
+    aggregation, kind, function = feature.aggregation, feature.column_type, feature.function.name
+    if aggregation.by or aggregation.order_by or aggregation.empty is not None or feature.parameters:
+        return False
+    if function == "count":
+        return not isinstance(kind, t.List | t.Vector)
+    return function in _FUNCTIONS and (kind in _INTEGERS or kind in (t.Float32, t.Float64))
+
+
 class ThinTiles:
     """Plain features of one view.
 
     Args:
-        features: all of them such as ``is_thin`` says.
+        features: all of them plain.
     """
 
     def __init__(self, features: Sequence[WindowFeature]) -> None:
@@ -50,11 +65,10 @@ class ThinTiles:
                 (aggregation.column, where),
                 _Seen(aggregation.column, None if aggregation.where is None else aggregation.where.polars(), {}, []),
             )
-            for state in states(feature, None):
-                # Two features of one function keep what they count under two names: any of them counts.
-                seen.states.setdefault(state.kind, []).append(state)
+            function = feature.function.name
+            seen.states.update({(function, state.kind): state for state in states(feature, None)})
             window = self._windows.index((feature.window, aggregation.bounds, aggregation.delay))
-            seen.features.append((feature.name, feature.function.name, window))
+            seen.features.append((feature.name, function, window))
         self._seen = list(columns.values())
 
     def answer(self, tiles: HeldTiles, events: DecodedBlocks, instant: int) -> dict[str, list[Any]]:
@@ -87,7 +101,7 @@ class _Seen:
 
     column: str | None
     where: pl.Expr | None
-    states: dict[str, list[State]]
+    states: dict[tuple[str, str], State]
     features: list[tuple[str, str, int]]
 
 
@@ -109,7 +123,7 @@ class _Request:
         for function in dict.fromkeys(function for _, function, _ in seen.features):
             values = merged.of(function).reshape(self._shape)
             some = None
-            if function != "count" and not (there := merged.there.reshape(self._shape)).all():
+            if function != "count" and not (there := merged.there(function).reshape(self._shape)).all():
                 some = there.T.tolist()
             lists = values.T.tolist()
             for name, wanted, window in seen.features:
@@ -119,20 +133,20 @@ class _Request:
                         found if some is None else [v if n else None for v, n in zip(found, some[window], strict=True)]
                     )
 
-    def tiles(self, found: Sequence[State] | None) -> _Runs:
+    def tiles(self, state: State) -> _Runs:
         """The items of a state of each window's tiles."""
-        for state in found or ():
-            before = self._tiles.before(state)
-            if before is not None:
-                return _Runs(self._tiles.numbers(state), before[self._tile_low], before[self._tile_high])
-        nothing = np.zeros(self._tile_low.size, dtype=np.int64)
-        return _Runs(np.zeros(0, dtype=np.int64), nothing, nothing)
+        before = self._tiles.before(state)
+        if before is None:
+            nothing = np.zeros(self._tile_low.size, dtype=np.int64)
+            return _Runs(np.zeros(0, dtype=np.int64), nothing, nothing)
+        return _Runs(self._tiles.numbers(state), before[self._tile_low], before[self._tile_high])
 
     def events(self, seen: _Seen) -> _Runs:
         """The values of each window's events."""
         keep = self._kept(seen)
         low, high = self._low, self._high
-        values = np.zeros(0) if seen.column is None or set(seen.states) == {"rows"} else self._numbers(seen.column)
+        counted = {kind for _, kind in seen.states} == {"rows"}
+        values = np.zeros(0) if seen.column is None or counted else self._numbers(seen.column)
         if keep is not None:
             before = prefix(np, keep)
             low, high = before[low], before[high]
@@ -140,8 +154,7 @@ class _Request:
         return _Runs(values, low, high)
 
     def _numbers(self, column: str) -> _Array:
-        numbers: _Array = self._events.numbers(column)
-        return numbers
+        return self._events.series(column).fill_null(0).to_numpy()
 
     def _kept(self, seen: _Seen) -> _Array | None:
         """Which events count: None for all."""
@@ -183,6 +196,18 @@ class _Runs:
     def _pairs(self) -> _Array:
         return np.column_stack([self.low[self.some], self.high[self.some]]).ravel()
 
+    @property
+    def oldest(self) -> _Array:
+        """The first value of each run; anything where it is empty."""
+        first: _Array = self.wide[np.minimum(self.low, self.values.size)]
+        return first
+
+    @property
+    def newest(self) -> _Array:
+        """The last value of each run; anything where it is empty."""
+        last: _Array = self.wide[self.high - 1]
+        return last
+
     def reduced(self, function: np.ufunc, values: _Array) -> _Array:
         """``function`` over each run that is not empty; 0 for the others."""
         found = np.zeros(self.counts.size, dtype=values.dtype)
@@ -197,37 +222,38 @@ class _Column:
     def __init__(self, request: _Request, seen: _Seen) -> None:
         self._request, self._seen = request, seen
         self._events = request.events(seen)
+        self._held: dict[tuple[Any, ...], _Runs] = {}
 
     def of(self, function: str) -> _Array:
         match function:
             case "count":
-                return self._counts
+                return self._counts(function)
             case "sum":
-                return self._sums
+                return self._sums(function)
             case "mean":
-                return self._means
-            case "min":
-                return self._extremes("least", np.minimum)
-            case "max":
-                return self._extremes("greatest", np.maximum)
+                return self._means()
+            case "min" | "max":
+                return self._extremes(function)
         return self._ends(last=function == "last")
 
-    @cached_property
-    def there(self) -> _Array:
+    def there(self, function: str) -> _Array:
         """Windows that have a value."""
-        kinds = [kind for kind in self._seen.states if kind != "squares"]
-        found: _Array = (self._request.tiles(self._seen.states[kinds[0]]).counts > 0) | (self._events.counts > 0)
+        found: _Array = (self._tiles(function, STATES[function][0]).counts > 0) | (self._events.counts > 0)
         return found
 
-    @cached_property
-    def _counts(self) -> _Array:
-        tiles = self._request.tiles(self._seen.states["rows"])
+    def _tiles(self, function: str, kind: str) -> _Runs:
+        state = self._seen.states[function, kind]
+        if state.key not in self._held:
+            self._held[state.key] = self._request.tiles(state)
+        return self._held[state.key]
+
+    def _counts(self, function: str) -> _Array:
+        tiles = self._tiles(function, "rows")
         found: _Array = tiles.reduced(np.add, tiles.wide) + self._events.counts
         return found
 
-    @cached_property
-    def _sums(self) -> _Array:
-        tiles, events = self._request.tiles(self._seen.states["sum"]), self._events
+    def _sums(self, function: str) -> _Array:
+        tiles, events = self._tiles(function, "sum"), self._events
         if self._events.values.dtype.kind == "f" or tiles.values.dtype.kind == "f":
             return self._float_sums(tiles, events)
         largest = sum(
@@ -250,22 +276,26 @@ class _Column:
             sums[i] = math.fsum(value for run in runs for value in run.values[run.low[i] : run.high[i]].tolist())
         return sums
 
-    @cached_property
     def _means(self) -> _Array:
-        sums = self._sums
+        sums = self._sums("mean")
         if sums.dtype.kind == "i" and sums.size and int(np.abs(sums).max()) >= _EXACT_FLOAT:
             raise NotPlainError
-        means: _Array = sums / self._counts
+        means: _Array = sums / self._counts("mean")
         return means
 
-    def _extremes(self, kind: str, function: np.ufunc) -> _Array:
-        tiles, events = self._request.tiles(self._seen.states[kind]), self._events
-        of_tiles, of_events = (run.reduced(function, run.wide) for run in (tiles, events))
-        both = function(of_tiles, of_events)
-        return np.where(tiles.counts == 0, of_events, np.where(events.counts == 0, of_tiles, both)) + 0
+    def _extremes(self, function: str) -> _Array:
+        tiles, events = self._tiles(function, STATES[function][0]), self._events
+        reduce = np.minimum if function == "min" else np.maximum
+        of_tiles, of_events = (run.reduced(reduce, run.wide) for run in (tiles, events))
+        both = np.where(events.counts == 0, of_tiles, reduce(of_tiles, of_events))
+        # Adding 0 makes -0.0, which equals 0.0 where values are compared, 0.0.
+        found: _Array = np.where(tiles.counts == 0, of_events, both) + 0
+        return found
 
     def _ends(self, *, last: bool) -> _Array:
-        tiles, events = self._request.tiles(self._seen.states["last" if last else "first"]), self._events
-        of_tiles, of_events = (run.wide[run.high - 1 if last else np.minimum(run.low, run.wide.size - 1)] for run in (tiles, events))
+        function = "last" if last else "first"
+        tiles, events = self._tiles(function, function), self._events
+        of_tiles, of_events = (run.newest if last else run.oldest for run in (tiles, events))
         newer = events.counts > 0 if last else tiles.counts == 0
-        return np.where(newer, of_events, of_tiles)
+        found: _Array = np.where(newer, of_events, of_tiles)
+        return found

@@ -16,6 +16,7 @@ from featurestore.errors import OnlineStoreError, RequestError
 from featurestore.online.block_forms import BlockForms, HeldTiles, TiledForm
 from featurestore.online.careful import NotPlainError
 from featurestore.online.response import NULL, PRESENT, SAWTOOTH, Column, Status
+from featurestore.online.thin_tiles import ThinTiles, is_plain
 from featurestore.online.thin_windows import Found, ThinWindows, is_thin
 from featurestore.time import format_duration, from_micros, to_micros
 from featurestore.transforms.windows.api import compute_windows, with_derived
@@ -178,13 +179,32 @@ class WindowRead:
         decoded_tiles, tails = form.codec.decode(blocks)
         decoded = self.forms.events.decode(tails)
         self._check_floor(decoded.floor, instant)
-        tiles = HeldTiles(decoded_tiles, list(form.plan.states))
-        features = [feature for feature in form.plan.features if feature.name in self._wanted]
-        events = Events(decoded.events, np.asarray(decoded.counts), decoded.times)
-        answers = compute_merged(self.view, features, tiles, events, instant)
-        if self._derives:
-            answers = with_derived(self.view, {feature.name: answers[feature.name] for feature in features})
-        return {field.name: answers[field.name].to_list() for field in self.features if field.name in answers}
+        tiles = HeldTiles(decoded_tiles, form.states)
+        plain, others = self._split(form)
+        found: dict[str, Sequence[Any]] = {}
+        try:
+            found = dict(plain.answer(tiles, decoded, instant))
+        except NotPlainError:
+            others = [feature for feature in form.plan.features if feature.name in self._wanted]
+        if others:
+            events = Events(decoded.events, np.asarray(decoded.counts), decoded.times)
+            answers = compute_merged(self.view, others, tiles, events, instant)
+            if self._derives:
+                answers = with_derived(self.view, {feature.name: answers[feature.name] for feature in others})
+            found |= {name: values.to_list() for name, values in answers.items()}
+        return {field.name: found[field.name] for field in self.features if field.name in found}
+
+    def _split(self, form: TiledForm) -> tuple[ThinTiles, list[WindowFeature]]:
+        """The features of a form that are plain, and the others; all are these where something is derived."""
+        if form.name not in self._splits:
+            wanted = [feature for feature in form.plan.features if feature.name in self._wanted]
+            plain = [] if self._derives else [feature for feature in wanted if is_plain(feature)]
+            self._splits[form.name] = ThinTiles(plain), [feature for feature in wanted if feature not in plain]
+        return self._splits[form.name]
+
+    @cached_property
+    def _splits(self) -> dict[str, tuple[ThinTiles, list[WindowFeature]]]:
+        return {}
 
     def _answer(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, Found]:
         if self._all_plain:
