@@ -152,8 +152,6 @@ def _value(digits: np.ndarray) -> np.ndarray:
     return digits
 
 
-def _has_leading_zero(
-    text: np.ndarray, starts: np.ndarray, minus: np.ndarray, lengths: np.ndarray, *, signed: bool
-) -> bool:
+def _has_leading_zero(text: np.ndarray, starts: np.ndarray, minus: np.ndarray, lengths: np.ndarray, *, signed: bool) -> bool:
     first = text[starts + minus] if signed else text[starts]
     return bool(((first == _ZERO) & (lengths > 1)).any())

@@ -137,7 +137,14 @@ class WindowSource:
             frame = self.events(self._table.scan_files(files, version=self.version)).filter(reached)
         if not self.row_wise:  # blocks are made in several passes, which must see the same rows
             frame = frame.collect().lazy()
-        return frame if keys is None else frame.join(keys.lazy(), on=self.key_names, how="semi")
+        if keys is None:
+            return frame
+        # A filter reaches the Parquet reader, a join does not: of row groups without these keys only key columns are decoded
+        # (2,000,000 events, 10 keys: 26 ms of CPU against 117).
+        frame = frame.filter(pl.col(name).is_in(keys[name].implode()) for name in self.key_names)
+        if len(self.key_names) == 1:
+            return frame
+        return frame.join(keys.lazy(), on=self.key_names, how="semi", maintain_order="left")
 
 
 def write_keys(
@@ -266,15 +273,12 @@ class _Writer:
         return counts
 
     def empty_what_is_gone(self) -> int:
-        """Empty the blocks that a writing of all keys of this version did not replace: their events are gone from the table."""
+        """Empty the blocks that a writing of all keys did not replace: their events are gone from the table, or too old."""
         store, emptied = self._project.online, 0
+        order = (self._events.version, to_micros(self._events.now))
         for found in store.scan(self._prefix):
             rows = store.read(found)
-            stale = [
-                key
-                for key, row in zip(found, rows, strict=True)
-                if row is not None and decode_order(row)[0] < self._events.version
-            ]
+            stale = [key for key, row in zip(found, rows, strict=True) if row is not None and decode_order(row)[:2] < order]
             emptied += self._send_empty([key.removeprefix(self._prefix) for key in stale], replace_equal=False)
         return emptied
 

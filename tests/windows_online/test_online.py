@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from featurestore import Aggregation, FeatureView
-from featurestore.errors import OnlineStoreError, RequestError
+from featurestore.errors import OnlineStoreError, RequestError, TransformError
 from featurestore.materialize import erase, materialize, push
 from featurestore.online import get_online_features
 from tests.online.projects import SCHEMA, USER, SmallProject, minutes, payments, row
@@ -149,3 +149,13 @@ def test_a_push_is_online_when_it_returns_and_once(small: SmallProject) -> None:
     assert answer(small, ["a"]) == {"sum_1h": [4]}
     assert push(small, "payments", rows, idempotency_key="one").ingest.landed == 0
     assert answer(small, ["a"]) == {"sum_1h": [4]}
+
+
+def test_an_integer_sum_that_does_not_fit_names_view_and_feature(small: SmallProject) -> None:
+    small.apply(PAYMENTS, windows("1h"))
+    small.clock.instant = minutes(30)
+    small.land([row("a", 3, 2**62), row("a", 4, 2**62), row("b", 4, 2**62)])
+    materialize(small)
+    assert answer(small, ["b"]) == {"sum_1h": [2**62]}
+    with pytest.raises(TransformError, match=r"'spent': feature 'sum_1h': an integer sum does not fit(.|\n)*Hint: "):
+        answer(small, ["a"])
