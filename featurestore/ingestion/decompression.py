@@ -55,7 +55,8 @@ def open_plain(path: Path, name: str) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
                 import zstandard
 
                 reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
-                plain = cast("IO[bytes]", stack.enter_context(cast("io.RawIOBase", reader)))
+                # The reader itself knows no lines.
+                plain = stack.enter_context(io.BufferedReader(cast("io.RawIOBase", reader)))
             case "zip":
                 archive = stack.enter_context(zipfile.ZipFile(file))
                 plain = stack.enter_context(archive.open(single_member(path, name)))

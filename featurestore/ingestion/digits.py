@@ -14,6 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 
 _WORD: Final = 8
 _MOST_INT: Final = 19
@@ -39,16 +40,18 @@ _POWERS: Final = 10.0**_DECIMALS
 """By the bits of a word before its point: how many digits follow it, and the power of ten that they stand for."""
 
 
-def plain_ints(data: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+def plain_ints(data: bytes | pa.Buffer, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
     """Texts as 64-bit integers; None where one of them is no integer in its plain form (as ``007``, ``+1``, ``-0``, ``1e3``).
 
     Args:
-        data: bytes that the texts are parts of.
-        starts: where each text begins; none is empty.
+        data: what the texts are parts of.
+        starts: where each text begins.
         ends: where it ends.
     """
     if not len(starts):
         return np.empty(0, np.int64)
+    if not (ends > starts).all():
+        return None
     text = np.frombuffer(data, np.uint8)
     minus = text[starts] == _MINUS
     signed = bool(minus.any())
@@ -72,13 +75,15 @@ def plain_ints(data: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray 
     return None if bool((minus & (values == 0)).any()) else np.where(minus, -values, values)
 
 
-def plain_decimals(data: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
+def plain_decimals(data: bytes | pa.Buffer, starts: np.ndarray, ends: np.ndarray) -> np.ndarray | None:
     """Texts as doubles; None where one of them is no plain number of at most 15 digits (as ``.5``, ``1.``, ``00.5``, ``1e3``).
 
     Args: as for :func:`plain_ints`.
     """
     if not len(starts):
         return np.empty(0, np.float64)
+    if not (ends > starts).all():
+        return None
     text = np.frombuffer(data, np.uint8)
     minus = text[starts] == _MINUS
     signed = bool(minus.any())
@@ -107,11 +112,12 @@ def plain_decimals(data: bytes, starts: np.ndarray, ends: np.ndarray) -> np.ndar
 class _Words:
     """Eight bytes each, by where they end."""
 
-    def __init__(self, data: bytes, ends: np.ndarray) -> None:
+    def __init__(self, data: bytes | pa.Buffer, ends: np.ndarray) -> None:
         self._ends = ends
-        padding = bytes(3 * _WORD) if int(ends.min()) < 3 * _WORD else b""
-        self._offset = len(padding) - _WORD
-        padded = padding + data if padding else data
+        # What stands left of a text at the beginning of the data is needed too.
+        padding = 3 * _WORD if int(ends.min()) < 3 * _WORD else 0
+        padded = bytes(padding) + bytes(data) if padding else data
+        self._offset = padding - _WORD
         self._all = np.ndarray((len(padded) - _WORD + 1,), "<u8", padded, strides=(1,))
 
     def ending(self, behind: int, lengths: np.ndarray) -> np.ndarray:

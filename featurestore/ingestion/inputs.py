@@ -55,13 +55,11 @@ class LocalInput:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of its content: the bytes of the file as it lies there, or the rows of the frame in Arrow's IPC form."""
+        if self.table is None:
+            with self._path.open("rb", buffering=0) as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
         digest = hashlib.sha256()
-        if self.table is not None:
-            _hash_table(self.table, digest.update)
-        else:
-            with self._path.open("rb") as file:
-                while part := file.read(_PART):
-                    digest.update(part)
+        _hash_table(self.table, digest.update)
         return digest.hexdigest()
 
     @property

@@ -1,4 +1,4 @@
-"""Columns of plain number texts in their type, by Arrow, where a glance at all of them shows that no value changes.
+"""Columns of plain number texts in their type, where a glance at all of them shows that no value changes.
 
 These are short cuts of :mod:`featurestore.ingestion.text_types`, whose rules decide: what they take, it takes with the same
 value; a column in which any text needs a second look is left to it.
@@ -6,93 +6,64 @@ value; a column in which any text needs a second look is left to it.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.ingestion.digits import plain_decimals, plain_ints
 from featurestore.ingestion.text_types import FALSE, TRUE
 
-_POWERS: Final = tuple(10**digits for digits in range(1, 19))
-_SAFE_BYTES: Final = 15
-_ZERO, _NINE, _PLUS, _MINUS = 48, 57, 43, 45
 p = pa.types
 
 
 def quick_numbers(texts: pa.ChunkedArray, target: pa.DataType) -> pa.ChunkedArray | None:
     """Texts as integers, doubles or booleans; None where that needs a second look, or for another type."""
     if p.is_signed_integer(target):
-        convert = _ints
+        convert, parse = pa.int64(), plain_ints
     elif p.is_float64(target):
-        convert = _floats
+        convert, parse = target, plain_decimals
     elif p.is_boolean(target):
-        convert = _bools
+        chunks = [_bools(chunk) for chunk in texts.chunks]
+        return None if any(chunk is None for chunk in chunks) else pa.chunked_array(chunks, target)
     else:
         return None
     try:
-        chunks = [convert(chunk, target) for chunk in texts.chunks]
+        chunks = [_numbers(chunk, convert, parse) for chunk in texts.chunks]
+        return None if any(chunk is None for chunk in chunks) else pa.chunked_array(chunks, convert).cast(target)
     except pa.ArrowInvalid:
         return None
-    return None if any(chunk is None for chunk in chunks) else pa.chunked_array(chunks, target)
 
 
-def _ints(texts: pa.StringArray, target: pa.DataType) -> pa.Array | None:
-    numbers = pc.cast(texts, target)
-    signed = (numbers.drop_null() if numbers.null_count else numbers).to_numpy()
-    if not len(signed):
-        return numbers
-    signs = int(np.count_nonzero(signed < 0))
-    values = np.abs(signed) if signs else signed
-    least, most = int(values.min()), int(values.max())
-    if least < 0:
-        return None  # the smallest integer has no absolute value
-    # No text of an integer is shorter than its plain form: where the lengths add up, every text is plain (not 007, +1 or -0).
-    digits = sum(
-        len(values) if power <= least else int(np.count_nonzero(values >= power)) for power in _POWERS if power <= most
-    )
-    return numbers if len(values) + digits + signs == _bytes(texts) else None
-
-
-def _floats(texts: pa.StringArray, target: pa.DataType) -> pa.Array | None:
-    data, offsets = _buffers(texts)
-    lengths = np.diff(offsets)
-    if lengths.max(initial=0) > _SAFE_BYTES or not len(data):
+def _numbers(
+    texts: pa.StringArray, target: pa.DataType, parse: Callable[[bytes, np.ndarray, np.ndarray], np.ndarray | None]
+) -> pa.Array | None:
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), target)
+    validity, offsets, data = texts.buffers()
+    places = np.frombuffer(offsets, np.int32, len(texts) + 1, texts.offset * 4)
+    starts, ends = places[:-1], places[1:]
+    if not texts.null_count:
+        values = parse(data, starts, ends)
+        return None if values is None else _array(values, target, None)
+    # Not by Arrow's own conversion, which would import pandas.
+    bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")[texts.offset : texts.offset + len(texts)]
+    given = np.flatnonzero(bits)
+    some = parse(data, starts[given], ends[given])
+    if some is None:
         return None
-    numbers = pc.cast(texts, target)
-    values = (pc.fill_null(numbers, 1.0) if numbers.null_count else numbers).to_numpy()
-    # A zero may have underflowed, unless it is "0", "-0" or "0.0".
-    if not np.isfinite(values).all() or bool(((values == 0.0) & (lengths > 3)).any()):
-        return None
-    return None if _has_odd_beginning(data, offsets[:-1], lengths) else numbers
+    values = np.zeros(len(texts), some.dtype)
+    values[given] = some
+    return _array(values, target, np.packbits(bits, bitorder="little"))
 
 
-def _has_odd_beginning(data: np.ndarray, places: np.ndarray, lengths: np.ndarray) -> bool:
-    """Whether a number has a plus sign or leading zeros; the empty ones have no beginning."""
-    padded = np.append(data, np.zeros(2, np.uint8))
-    first = padded[places]
-    few = np.flatnonzero((first == _PLUS) | (first == _MINUS) | (first == _ZERO))
-    places, first, lengths = places[few], first[few], lengths[few]
-    signed = first == _MINUS
-    leading = np.where(signed, padded[places + 1], first)
-    following = np.where(signed, padded[places + 2], padded[places + 1])
-    zeros = (leading == _ZERO) & (following >= _ZERO) & (following <= _NINE) & (lengths > np.where(signed, 2, 1))
-    return bool(zeros.any() or ((first == _PLUS) & (lengths > 0)).any())
+def _array(values: np.ndarray, target: pa.DataType, valid: np.ndarray | None) -> pa.Array:
+    buffers = [None if valid is None else pa.py_buffer(valid), pa.py_buffer(values)]
+    return pa.Array.from_buffers(target, len(values), buffers)
 
 
-def _bools(texts: pa.StringArray, target: pa.DataType) -> pa.Array | None:  # noqa: ARG001
+def _bools(texts: pa.StringArray) -> pa.Array | None:
     true = pc.equal(texts, TRUE[0])
     plain = pc.or_(true, pc.equal(texts, FALSE[0]))
     return true if pc.all(plain).as_py() is not False else None
-
-
-def _bytes(texts: pa.StringArray) -> int:
-    _, offsets = _buffers(texts)
-    return int(offsets[-1] - offsets[0])
-
-
-def _buffers(texts: pa.StringArray) -> tuple[np.ndarray, np.ndarray]:
-    """The bytes of all texts, and where each begins and the last ends; a null is empty in what Arrow's CSV reader makes."""
-    _, offsets, data = texts.buffers()
-    places = np.frombuffer(offsets, np.int32, len(texts) + 1, texts.offset * 4) if offsets else np.zeros(1, np.int32)
-    return np.frombuffer(data or b"", np.uint8), places

@@ -129,7 +129,7 @@ class PartWriter:
         return path, now // 1000, [table]
 
     def _write(self, path: str, written_ms: int, rows: list[pa.Table]) -> Part:
-        table = _in_one_piece(rows.pop())
+        table = rows.pop()
         encoded = encode_part(table, self._sort_by, _order(table, self._sort_by))
         statistics = statistics_json(pq.read_metadata(pa.BufferReader(encoded)))
         self._storage.put(f"{self._folder}/{path}", encoded)
@@ -162,9 +162,26 @@ def _order(table: pa.Table, sort_by: Sequence[str]) -> pa.Array | None:
         if name not in table.column_names:
             raise LakeError(f"there is no column {name!r} to sort by", hint=f"there is: {', '.join(table.column_names)}")
     # Arrow's sort is stable, which keeps the order of arrival among equal keys.
-    order = pc.sort_indices(table.select(list(sort_by)), [(name, "ascending") for name in sort_by])
+    order = pc.sort_indices(_in_one_piece(table.select(list(sort_by))), [(name, "ascending") for name in sort_by])
     places = np.from_dlpack(order)
     return None if bool((places[1:] > places[:-1]).all()) else order
+
+
+def _groups(table: pa.Table, order: pa.Array | None) -> Iterator[pa.Table]:
+    """The rows in order, a row group at a time: a sorted copy of the whole part is never there."""
+    starts = range(0, table.num_rows, ROW_GROUP_ROWS)
+    if order is None:
+        yield from (table.slice(start, ROW_GROUP_ROWS) for start in starts)
+        return
+    slices = [order.slice(start, ROW_GROUP_ROWS) for start in starts]
+    reaches = [(int(places.min()), int(places.max()) + 1) for places in map(np.from_dlpack, slices)]
+    if max(end - begin for begin, end in reaches) > 2 * ROW_GROUP_ROWS:
+        table = _in_one_piece(table)
+        yield from (table.take(places) for places in slices)
+        return
+    # Rows that are nearly in order, as those of an input mostly are: few others stand between those of a group.
+    for places, (begin, end) in zip(slices, reaches, strict=True):
+        yield _in_one_piece(table.slice(begin, end - begin)).take(pc.subtract(places, pa.scalar(begin, pa.uint64())))
 
 
 def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | None = None) -> pa.Buffer:
@@ -195,9 +212,7 @@ def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | 
         # Otherwise readers would make dictionaries of texts that only came here in that layout.
         store_schema=False,
     ) as writer:
-        for start in range(0, table.num_rows, ROW_GROUP_ROWS):
-            # Sorted group by group: a sorted copy of the whole part is never there.
-            group = table.slice(start, ROW_GROUP_ROWS) if order is None else table.take(order.slice(start, ROW_GROUP_ROWS))
+        for group in _groups(table, order):
             writer.write_table(group, ROW_GROUP_ROWS)
     return sink.getvalue()
 

@@ -36,7 +36,9 @@ def iter_blocks(stream: IO[bytes], name: str, *, end_of_last: Callable[[bytes], 
     end_of_last = end_of_last or (lambda data: data.rfind(b"\n") + 1)
     rest, line, first = b"", 1, True
     while True:
+        # Up to the end of a line, so that hardly anything is left over and copied to the next block.
         read = stream.read(BLOCK_BYTES)
+        read += stream.readline(LONGEST_LINE)
         if first:
             read, first = read.removeprefix(_BOM), False
         if not read:

@@ -102,10 +102,18 @@ def _well_formed_ends(data: bytes, delimiter: bytes) -> np.ndarray | None:
     closes = (after == comma) | (after == _NEWLINE) | (after == _RETURN) | (after == _QUOTE)
     if not (opens.all() and closes.all()):
         return None
-    newlines = np.flatnonzero(bytes_ == _NEWLINE)
-    inside = np.searchsorted(quotes, newlines) % 2 == 1
-    ends: np.ndarray = newlines[~inside] + 1
-    return ends
+    ends: np.ndarray = np.flatnonzero(bytes_ == _NEWLINE) + 1
+    # There are fewer quoted fields than lines, and nearly all of them end on the line that they begin on.
+    first, last = (np.searchsorted(ends, places, side="right") for places in (opening[: len(closing)], closing))
+    over = np.flatnonzero(first < last)
+    if len(closing) < len(opening):
+        ends = ends[: np.searchsorted(ends, opening[-1], side="right")]
+    if not len(over):
+        return ends
+    kept = np.ones(len(ends), bool)
+    for begin, end in zip(first[over].tolist(), last[over].tolist(), strict=True):
+        kept[begin:end] = False
+    return ends[kept]
 
 
 def _lex(data: bytes, delimiter: bytes, *, final: bool) -> tuple[Records, int]:
