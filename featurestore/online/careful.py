@@ -70,7 +70,7 @@ def _total(numbers: list[float], divisor: int) -> float:
 
 
 def _spread(values: _Array, *, root: bool) -> float:
-    """Variance or its root. Values, then distances from the mean, are scaled by powers of two, so that squares stay in range."""
+    """Variance or its root: values, then distances from the mean, scaled by powers of two, so that squares stay in range."""
     _, first = np.frexp(np.abs(values).max())
     scaled = np.ldexp(values, -int(first))
     distances = scaled - scaled.mean()

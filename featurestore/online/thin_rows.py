@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
 
 FUNCTIONS: Final = ("count", "sum", "mean", "var", "std", "min", "max", "first", "last")
 COUNT, SUM, MEAN, VAR, STD, MIN, MAX, FIRST, LAST = range(9)
+Patches: TypeAlias = dict[tuple[str, int, int, int], Any]
+"""Answers by function, part, entity and window."""
+_NOTHING: Final = np.zeros(0, dtype=bool)
+_TINY: Final = 1e-280
+"""Squares of less may have lost digits."""
 _EXACT: Final = float(1 << 53)
 _ROUNDING: Final = 2.0**-53 / 5e-10
 """The unit of rounding, as a share of the error that is allowed."""
@@ -30,12 +37,14 @@ class Part:
     Args:
         place: among all parts of a plan.
         column: None counts rows.
-        wide: whether its values may be integers beyond 2^53.
+        whole: whether its values are integers.
+        wide: whether they may be integers beyond 2^53.
     """
 
     place: int
     column: str | None
     skip_nan: bool
+    whole: bool
     wide: bool
     functions: set[str] = field(default_factory=set)
 
@@ -48,80 +57,89 @@ class Part:
             return 1
         return 2 if self.skip_nan or self.functions != {"count"} else 3
 
+    @property
+    def order(self) -> tuple[int, bool]:
+        """By what must be done, the floats of the first two kinds side by side."""
+        return self.need, self.whole == (self.need > 0)
+
+
+class Room:
+    """Memory for one matrix at a time: taking it anew costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._cells = np.empty(0)
+
+    def take(self, rows: int, columns: int) -> Array:
+        """A matrix of anything, until the next one is taken."""
+        if self._cells.size < rows * columns:
+            self._cells = np.empty(rows * columns)
+        return self._cells[: rows * columns].reshape(rows, columns)
+
 
 class Chunk:
     """The events of neighbouring entities that windows can see.
 
     Args:
+        room: where their matrices are put together.
         first: the first entity.
         cuts: of each entity, where in its block each edge falls.
     """
 
-    def __init__(self, decoded: DecodedBlocks, first: int, cuts: Array, edges: Edges) -> None:
-        self.decoded, self.first, self._edges = decoded, first, edges
-        starts, ends = cuts[:, 0], cuts[:, -1]
-        stops = (ends - starts).cumsum()
-        self.total = int(stops[-1])
-        places = cuts + (stops - ends)[:, None]
-        self.segments = Segments(places, edges)
+    def __init__(self, decoded: DecodedBlocks, first: int, cuts: Array, edges: Edges, room: Room) -> None:
+        self.decoded, self.first, self._edges, self._room = decoded, first, edges, room
         self.keep: Array | None = None
-        self.pieces = [
-            piece
-            for piece in zip(
-                range(first, first + len(cuts)),
-                starts.tolist(),
-                ends.tolist(),
-                places[:, 0].tolist(),
-                stops.tolist(),
-                strict=True,
-            )
-            if piece[1] < piece[2]
-        ]
+        self.pieces: list[tuple[int, int, int, int, int]] = []
         """Of each entity with events: its place, the rows of its block ``[low, high)``, their rows here ``[at, end)``."""
+        at, shifts = 0, []
+        for i, (low, high) in enumerate(cuts[:, :: cuts.shape[1] - 1].tolist(), start=first):
+            shifts.append(at - low)
+            if low < high:
+                self.pieces.append((i, low, high, at, at + high - low))
+                at += high - low
+        self.total = at
+        self._places = cuts + (np.array(shifts)[:, None] if len(shifts) > 1 else shifts[0])
+        self.entities = len(shifts)
+
+    @cached_property
+    def segments(self) -> Segments:
+        """The events cut at the edges of the windows."""
+        return Segments(self._places, self._edges)
 
     def under(self, keep: Array) -> Chunk:
         """The events among these for which a condition holds; ``keep`` is of all events of all blocks."""
         starts = np.concatenate([[0], np.cumsum(self.decoded.counts)])
         mine = [keep[starts[i] + low : starts[i] + high] for i, low, high, _, _ in self.pieces]
-        chunk = object.__new__(Chunk)
-        chunk.decoded, chunk.first, chunk._edges, chunk.pieces, chunk.total = (
-            self.decoded, self.first, self._edges, self.pieces, self.total,
-        )  # fmt: skip
-        chunk.keep = np.concatenate([np.zeros(0, dtype=bool), *mine])
-        before = np.concatenate([[0], np.cumsum(chunk.keep)])
-        chunk.segments = Segments(before[self.segments.places], self._edges)
+        chunk = copy(self)
+        chunk.__dict__.pop("segments", None)
+        chunk.keep = np.concatenate([_NOTHING, *mine])
+        chunk._places = np.concatenate([[0], np.cumsum(chunk.keep)])[self._places]
         return chunk
 
     def load(self, rows: Rows) -> Array:
-        """The matrix of some columns, below ``2 * rows.spread`` rows of room."""
+        """The matrix of some columns, below ``2 * rows.spread`` rows of room; behind the last event one of zeros."""
         head = 2 * rows.spread
-        buffer = np.empty((head + rows.stored, self.total))
+        buffer = self._room.take(head + rows.stored, self.total + 1)
+        buffer[:, -1] = 0.0
         body = buffer[head:]
         for run, into, taken in rows.loads:
             for i, low, high, at, end in self.pieces:
                 body[into, at:end] = self.decoded.run(i, run)[taken, low:high]
-        if self.keep is None:
-            return buffer
-        kept = body[:, self.keep]
-        buffer = np.empty((head + rows.stored, kept.shape[1]))
-        buffer[head:] = kept
-        return buffer
+        return buffer if self.keep is None else buffer[:, np.append(self.keep, True)]
 
     def valid(self, parts: Sequence[Part]) -> Array:
         """Where the columns of some parts are not null."""
-        valid = np.ones((len(parts), self.total), dtype=bool)
+        valid = np.ones((len(parts), self.total + 1), dtype=bool)
         for row, part in zip(valid, parts, strict=True):
             if part.column in self.decoded.null_columns:
                 for i, low, high, at, end in self.pieces:
                     nulls = self.decoded.nulls_of(i, part.column)
                     if nulls is not None:
                         np.logical_not(nulls[low:high], out=row[at:end])
-        return valid if self.keep is None else valid[:, self.keep]
+        return valid if self.keep is None else valid[:, np.append(self.keep, True)]
 
     def original(self, part: Part, entity: int, run: Run) -> Array:
         """The values of one column of one entity as they are, those of :meth:`load` in their own type."""
-        piece = next(piece for piece in self.pieces if piece[0] == self.first + entity)
-        i, low, high, at, end = piece
+        i, low, high, at, end = next(piece for piece in self.pieces if piece[0] == self.first + entity)
         values = self.decoded.run(i, run)[run.names.index(part.column or ""), low:high]
         return values if self.keep is None else values[self.keep[at:end]]
 
@@ -130,7 +148,7 @@ class Rows:
     """Parts that are answered together: of columns without nulls, or of columns that may have them.
 
     Args:
-        parts: of one condition, in the order of their places.
+        parts: of one condition, in the order of :attr:`Part.order`.
         nullable: whether some values may be missing.
     """
 
@@ -140,10 +158,12 @@ class Rows:
         self.places = _as_slice([part.place for part in parts])
         self.wanted = {function for part in parts for function in part.functions}
         self._runs = {name: run for run in layout.runs for name in run.names}
-        kinds = [self._runs[part.column or ""].dtype.kind for part in parts[: self.reduced]]
-        self._whole = np.array([i for i, kind in enumerate(kinds) if kind != "f"], dtype=np.int64)
-        summed = [not part.functions.isdisjoint(("sum", "mean")) for part in parts[: self.reduced]]
-        self._summed = np.array([i for i, kind in enumerate(kinds) if kind == "f" and summed[i]], dtype=np.int64)
+        floats = [i for i in range(self.reduced) if self._runs[parts[i].column or ""].dtype.kind == "f"]
+        self._floats = slice(floats[0], floats[-1] + 1) if floats else slice(0, 0)
+        self._whole = [
+            part for part in (slice(0, self._floats.start), slice(self._floats.stop, self.reduced)) if part.start < part.stop
+        ]
+        """The rows of integers: exact while they are below 2^53."""
         self.loads = self._loads()
 
     def _loads(self) -> list[tuple[Run, slice, slice]]:
@@ -159,22 +179,22 @@ class Rows:
                 loads.append((run, slice(row, row + 1), slice(taken, taken + 1)))
         return loads
 
-    def answer(self, chunk: Chunk, results: Array, patches: dict[tuple[str, int, int, int], Any]) -> None:
+    def answer(self, chunk: Chunk, results: Array, patches: Patches) -> None:
         """Put the answers to the windows of the chunk's entities into their places.
 
         Args:
             results: by function, part, entity and window.
-            patches: takes what ``results`` cannot hold exactly: by function, part, entity and window.
+            patches: takes what ``results`` cannot hold exactly.
         """
-        entities = slice(chunk.first, chunk.first + chunk.segments.entities)
+        entities = slice(chunk.first, chunk.first + chunk.entities)
         if isinstance(self.places, slice):
             self._answer(chunk, results[:, self.places, entities], patches)
             return
-        mine = np.zeros((len(results), len(self.places), chunk.segments.entities, results.shape[3]))
+        mine = np.zeros((len(results), len(self.places), chunk.entities, results.shape[3]))
         self._answer(chunk, mine, patches)
         results[:, self.places, entities] = mine
 
-    def _answer(self, chunk: Chunk, results: Array, patches: dict[tuple[str, int, int, int], Any]) -> None:
+    def _answer(self, chunk: Chunk, results: Array, patches: Patches) -> None:
         segments = chunk.segments
         if not self.stored and not self.nullable:
             results[COUNT] = segments.counts
@@ -182,19 +202,20 @@ class Rows:
         buffer = chunk.load(self)
         columns = buffer[2 * self.spread :]
         valid = self._valid(chunk, columns) if self.nullable else None
-        counts = segments.counts if valid is None else segments.over(np.add, valid.astype(np.float64), 0.0)
+        counts = (
+            segments.counts if valid is None else segments.over(np.add, valid.astype(np.float64), 0.0) * (segments.counts > 0)
+        )
         results[COUNT] = counts
-        if not columns.size:
-            return
-        first, last = self._ends(segments, columns, valid)
+        first, last = (segments.low, segments.high - 1) if valid is None else self._ends(segments, valid)
         if "first" in self.wanted:
-            results[FIRST, : self.stored] = _taken(columns, first, own=self.nullable)
+            results[FIRST, : self.stored] = _taken(columns, first)
         if "last" in self.wanted:
-            results[LAST, : self.stored] = _taken(columns, last, own=self.nullable)
+            results[LAST, : self.stored] = _taken(columns, last)
         if self.reduced:
-            bad = self._reduce(segments, buffer, valid, counts if valid is None else counts[: self.reduced], last, results)
-            if bad.any():
-                self._patch(chunk, np.argwhere(bad).tolist(), valid, patches)
+            counts = counts if valid is None else counts[: self.reduced]
+            bad = self._reduce(segments, buffer, valid, counts, last, results)
+            if bad is not None:
+                self._patch(chunk, np.argwhere(bad & (counts > 0)).tolist(), valid, patches)
 
     def _valid(self, chunk: Chunk, columns: Array) -> Array:
         valid = chunk.valid(self.parts)
@@ -204,89 +225,96 @@ class Rows:
         columns[~valid[: self.stored]] = 0.0
         return valid
 
-    def _ends(self, segments: Segments, columns: Array, valid: Array | None) -> tuple[Array, Array]:
-        """The first and the last row of each window; any row where that is empty."""
-        end = columns.shape[1] - 1
-        if valid is None:
-            return np.minimum(segments.places[:, segments.low], end), np.maximum(segments.places[:, segments.high] - 1, 0)
-        rows = np.arange(end + 1, dtype=np.float64)
-        here = valid[: self.stored]
-        first = segments.over(np.minimum, np.where(here, rows, np.inf), np.inf)
+    def _counts(self, segments: Segments, valid: Array) -> Array:
+        counts: Array = segments.over(np.add, valid.astype(np.float64), 0.0)
+        counts *= segments.counts > 0
+        return counts
+
+    def _ends(self, segments: Segments, valid: Array) -> tuple[Array, Array]:
+        """The first and the last row of each column in each window; any row where that is empty."""
+        rows, here = np.arange(valid.shape[1], dtype=np.float64), valid[: self.stored]
+        first = segments.over(np.minimum, np.where(here, rows, rows[-1]), rows[-1])
         last = segments.over(np.maximum, np.where(here, rows, -1.0), -1.0)
-        return np.minimum(first, end).astype(np.int64), np.maximum(last, 0).astype(np.int64)
+        return first.astype(np.int64), last.astype(np.int64)
 
     def _reduce(
         self, segments: Segments, buffer: Array, valid: Array | None, counts: Array, last: Array, results: Array
-    ) -> Array:
-        """Sums, extremes and variances; where they may not be exact."""
+    ) -> Array | None:
+        """Sums, extremes and variances; where they may not be exact, None for nowhere."""
         spread, reduced = self.spread, self.reduced
         columns = buffer[2 * spread :][:reduced]
         if spread:
             self._distances(segments, buffer, valid, last)
         sums = segments.over(np.add, buffer[: 2 * spread + reduced], 0.0)
+        total = sums[2 * spread :]
         here = None if valid is None else valid[:reduced]
         low = segments.over(np.minimum, columns if here is None else np.where(here, columns, np.inf), np.inf)
         high = segments.over(np.maximum, columns if here is None else np.where(here, columns, -np.inf), -np.inf)
         results[MIN, :reduced] = low + 0.0  # -0.0 is 0.0
         results[MAX, :reduced] = high + 0.0
-        bound = np.maximum(-low, high) * counts
-        total = sums[2 * spread :]
         results[SUM, :reduced] = total
+        bound = np.maximum(high, -low)
+        if valid is None:
+            counts = _repeated(counts, bound)
+        bound *= counts
+        error = bound * counts
+        error *= _ROUNDING
+        error -= np.abs(total)
+        sure = [(self._floats, error[self._floats] <= 0.0)]  # not where either is infinite
+        sure += [(whole, bound[whole] < _EXACT) for whole in self._whole]
         if "mean" in self.wanted:
             results[MEAN, :reduced] = total / counts
-        bad = np.zeros(bound.shape, dtype=bool)
-        if self._whole.size:
-            bad[self._whole] = bound[self._whole] >= _EXACT
-        if self._summed.size:
-            every = self._summed.size == reduced
-            size = np.abs(total if every else total[self._summed])
-            error = bound * (counts * _ROUNDING)
-            bad[self._summed] = ~((error if every else error[self._summed]) <= size) | (size == np.inf)
         if spread:
-            many = counts if valid is None else counts[:spread]
-            bad[:spread] |= self._variances(sums[: 2 * spread], many, bound[:spread], low[:spread] == high[:spread], results)
-        bad &= counts > 0
+            sure.append((slice(0, spread), self._variances(sums, counts, low, high, results)))
+        if all(np.count_nonzero(good) == good.size for _, good in sure):
+            return None
+        bad = np.zeros(bound.shape, dtype=bool)
+        for rows, good in sure:
+            bad[rows] |= ~good
         return bad
 
     def _distances(self, segments: Segments, buffer: Array, valid: Array | None, last: Array) -> None:
         """Above the columns: their distances from the newest value, and the squares of those."""
         spread = self.spread
         columns, distances = buffer[2 * spread : 3 * spread], buffer[spread : 2 * spread]
-        newest = _taken(columns, last.max(axis=1) if valid is None else last[:spread].max(axis=2), own=valid is not None)
-        if segments.entities > 1:
-            newest = np.repeat(newest, segments.places[:, -1] - segments.places[:, 0], axis=1)
-        np.subtract(columns, newest, out=distances)
+        newest = None if valid is None else _taken(columns, last[:spread].max(axis=2, keepdims=True))
+        for i, (start, *_, stop) in enumerate(segments.places.tolist()):
+            if start < stop:
+                origin = columns[:, stop - 1 : stop] if newest is None else newest[:, i]
+                np.subtract(columns[:, start:stop], origin, out=distances[:, start:stop])
         if valid is not None:
             distances[~valid[:spread]] = 0.0
         np.multiply(distances, distances, out=buffer[:spread])
 
-    def _variances(self, sums: Array, counts: Array, bound: Array, flat: Array, results: Array) -> Array:
-        squares, rest = sums[: self.spread], sums[self.spread :]
-        scatter = squares - rest * rest / counts
-        fine = (squares * ((3 * counts + 8) * _ROUNDING) <= scatter) & (squares > 1e-270) & (squares < 1e300)
-        flat &= bound < np.inf
-        scatter[flat] = 0.0
-        variance = scatter / (counts - 1)
-        results[VAR, : self.spread] = variance
-        if "std" in self.wanted:
-            results[STD, : self.spread] = np.sqrt(variance)
-        bad: Array = ~(fine | flat)
-        bad &= counts > 1
-        return bad
+    def _variances(self, sums: Array, counts: Array, low: Array, high: Array, results: Array) -> Array:
+        """Variances; where they are exact enough."""
+        spread = self.spread
+        squares, scatter, counts = sums[:spread], sums[spread : 2 * spread], counts[:spread]
+        scatter *= scatter
+        scatter /= counts
+        np.subtract(squares, scatter, out=scatter)
+        variance = scatter / (counts - 1.0)
+        results[VAR, :spread] = variance
+        results[STD, :spread] = np.sqrt(variance, out=variance)
+        squares *= counts * (3 * _ROUNDING) + 8 * _ROUNDING
+        scatter -= squares
+        good: Array = scatter >= _TINY  # not where anything is infinite
+        if np.count_nonzero(good) < good.size:
+            flat = (low[:spread] == high[:spread]) & np.isfinite(low[:spread])
+            results[VAR : STD + 1, :spread][:, flat] = 0.0
+            good |= flat | (counts < 2.0)
+        return good
 
-    def _patch(
-        self, chunk: Chunk, cells: list[list[int]], valid: Array | None, patches: dict[tuple[str, int, int, int], Any]
-    ) -> None:
+    def _patch(self, chunk: Chunk, cells: list[list[int]], valid: Array | None, patches: Patches) -> None:
         """Answer some windows of some parts carefully."""
         segments = chunk.segments
         for row, entity, window in cells:
             part = self.parts[row]
             start = int(segments.places[entity, 0])
-            low = int(segments.places[entity, segments.low[window]]) - start
-            high = int(segments.places[entity, segments.high[window]]) - start
-            values = chunk.original(part, entity, self._runs[part.column or ""])[low:high]
+            low, high = int(segments.low[entity, window]), int(segments.high[entity, window])
+            values = chunk.original(part, entity, self._runs[part.column or ""])[low - start : high - start]
             if valid is not None:
-                values = values[valid[row, start + low : start + high]]
+                values = values[valid[row, low:high]]
             for function in part.functions - {"count"}:
                 if values.size > 1 or function not in ("var", "std"):
                     patches[function, part.place, chunk.first + entity, window] = careful(function, values)
@@ -297,9 +325,16 @@ def is_number(codec: Any) -> bool:
     return isinstance(codec, FixedColumn) and not codec.dtype.startswith("V")
 
 
-def _taken(columns: Array, rows: Array, *, own: bool) -> Array:
+def _repeated(counts: Array, like: Array) -> Array:
+    """The counts of all columns, where they are the same for all."""
+    repeated = np.empty(like.shape)
+    repeated[:] = counts
+    return repeated
+
+
+def _taken(columns: Array, rows: Array) -> Array:
     """Of each column the values at some rows: the same for all columns, or each its own."""
-    if not own:
+    if rows.ndim < 3:
         return columns[:, rows]
     return np.take_along_axis(columns, rows.reshape(len(columns), -1), axis=1).reshape(rows.shape)
 

@@ -6,9 +6,9 @@ answered here, and held to the kernels by property tests. All columns of a reque
 where that is not known to be exact, the window is looked at once more (``careful.py``):
 
 * integers, if the number of a window's values times the largest of them is not below 2^53;
-* a sum ``S`` of ``n`` floats, if its rounding error, at most ``n * u * n * max(|x|)`` with ``u = 2^-53``, may exceed 5e-10 of it;
+* a sum ``S`` of ``n`` floats, if its rounding error, at most ``n * u * n * max(|x|)`` ``u = 2^-53``, may be above 5e-10 of it;
 * a variance: with ``d = x - s``, ``s`` the newest value of the column, ``V = sum(d^2) - sum(d)^2 / n`` has an error of at most
-  ``(3 n + 8) * u * sum(d^2)``, which must be below 5e-10 of ``V`` (Chan, Golub and LeVeque, "Algorithms for computing the sample
+  ``(3 n + 8) * u * sum(d^2)``, which must be below 5e-10 of ``V`` (Chan, Golub, LeVeque, "Algorithms for computing the sample
   variance", 1983).
 """
 
@@ -24,7 +24,7 @@ from polars.exceptions import PolarsError
 
 from featurestore.online.careful import NotPlainError
 from featurestore.online.response import NULL, PRESENT, Status
-from featurestore.online.thin_rows import COUNT, FUNCTIONS, Chunk, Part, Rows
+from featurestore.online.thin_rows import COUNT, FUNCTIONS, Chunk, Part, Patches, Room, Rows
 from featurestore.online.window_edges import Array, Edges, Range, edges_at
 from featurestore.registry import types as t
 from featurestore.registry.types import from_arrow
@@ -36,9 +36,8 @@ if TYPE_CHECKING:
     from featurestore.codec.decoded_blocks import DecodedBlocks
     from featurestore.transforms.windows.schema import WindowFeature
 
-Found: TypeAlias = tuple[list[Any], list[Status]]
-"""The values of a feature and their statuses, by entity."""
-_Patches: TypeAlias = dict[tuple[str, int, int, int], Any]
+Found: TypeAlias = tuple[list[list[Any]], list[list[Status]]]
+"""The values of each feature and their statuses, by entity."""
 
 _NUMBERS: Final = t.INTEGERS | t.FLOATS
 _INSTANTS: Final = frozenset({t.Timestamp, t.Date})
@@ -95,9 +94,9 @@ class ThinWindows:
                 self._windows.append(window)
             condition = self._condition(feature, conditions)
             skip_nan = feature.column_type in t.FLOATS and bool(feature.parameters.get("skip_nan"))
-            wide = feature.column_type in _WIDE
+            kind = feature.column_type
             key = (condition, aggregation.column, skip_nan)
-            part = parts.setdefault(key, Part(0, aggregation.column, skip_nan, wide))
+            part = parts.setdefault(key, Part(0, aggregation.column, skip_nan, kind not in t.FLOATS, kind in _WIDE))
             function = _AS.get(feature.function.name, feature.function.name)
             part.functions.add(function)
             cells.append((feature, part, function, self._windows.index(window)))
@@ -105,14 +104,13 @@ class ThinWindows:
         places = {name: i for i, name in enumerate(layout.names)}
         for condition in sorted({key[0] for key in parts}):
             mine = [part for key, part in parts.items() if key[0] == condition]
-            self._groups.append((condition, sorted(mine, key=lambda part: (part.need, places.get(part.column or "", -1)))))
+            self._groups.append((condition, sorted(mine, key=lambda part: (part.order, places.get(part.column or "", -1)))))
         self._parts = [part for _, mine in self._groups for part in mine]
         for place, part in enumerate(self._parts):
             part.place = place
-        self._answers = [
-            _Answers(convert, [cell for cell in cells if _converter(cell[0]) is convert])
-            for convert in dict.fromkeys(_converter(cell[0]) for cell in cells)
-        ]
+        self._answers = _Answers(cells, len(self._parts), len(self._windows))
+        self.names = self._answers.names
+        """The features, in the order of their answers."""
         self._rows: dict[frozenset[str], list[tuple[int, list[Rows]]]] = {}
 
     def _condition(self, feature: WindowFeature, known: dict[Any, int]) -> int:
@@ -130,17 +128,19 @@ class ThinWindows:
             self._conditions.append(pl.all_horizontal(conditions).fill_null(False).alias(str(known[key])))
         return known[key]
 
-    def answer(self, decoded: DecodedBlocks, instant: int) -> dict[str, Found]:
-        """The values of each feature, by block.
+    def answer(self, decoded: DecodedBlocks, instant: int) -> Found:
+        """The values of each of :attr:`names`, and their statuses, by block.
 
         Raises:
             NotPlainError: the kernels have to answer.
         """
         if not self._parts:
-            return {}
+            return [], []
         edges = edges_at(self._windows, instant)
-        results = np.zeros((len(FUNCTIONS), len(self._parts), len(decoded.counts), len(self._windows)))
-        patches: _Patches = {}
+        # By entity last: then the answers of one feature lie side by side.
+        results = np.zeros((len(FUNCTIONS), len(self._parts), len(self._windows), len(decoded.counts)))
+        by_entity = results.transpose(0, 1, 3, 2)
+        patches: Patches = {}
         kept = self._kept(decoded)
         rows = self._rows_for(decoded.null_columns)
         with np.errstate(all="ignore"):
@@ -148,29 +148,26 @@ class ThinWindows:
                 for condition, members in rows:
                     part = chunk if condition < 0 else chunk.under(kept[condition])
                     for one in members:
-                        one.answer(part, results, patches)
-            found: dict[str, Found] = {}
-            for answers in self._answers:
-                answers.add(results, patches, found)
-        return found
+                        one.answer(part, by_entity, patches)
+            return self._answers.of(results, patches)
 
     def _chunks(self, decoded: DecodedBlocks, edges: Edges) -> Iterator[Chunk]:
         """The events that windows see, so many entities at a time as the processor's cache holds."""
-        instants = edges.instants
+        instants, room = edges.instants, Room()
         cuts = np.array([decoded.times_of(i).searchsorted(instants) for i in range(len(decoded.counts))])
         limit = _CELLS // max(1, len(self._parts))
         if len(cuts) == 1:
-            yield Chunk(decoded, 0, cuts, edges)
+            yield Chunk(decoded, 0, cuts, edges, room)
             return
         sizes = (cuts[:, -1] - cuts[:, 0]).tolist()
         first = size = 0
         for i, more in enumerate(sizes):
             if i > first and size + more > limit:
-                yield Chunk(decoded, first, cuts[first:i], edges)
+                yield Chunk(decoded, first, cuts[first:i], edges, room)
                 first, size = i, 0
             size += more
         if sizes:
-            yield Chunk(decoded, first, cuts[first:], edges)
+            yield Chunk(decoded, first, cuts[first:], edges, room)
 
     def _rows_for(self, null_columns: frozenset[str]) -> list[tuple[int, list[Rows]]]:
         """The parts of each condition: those without nulls together, and those that may have them."""
@@ -203,62 +200,68 @@ class ThinWindows:
 
 
 class _Answers:
-    """Features whose values are of one kind.
+    """Takes the answers to features out of those to all functions of all parts over all windows.
 
     Args:
-        convert: makes a value of a float; None for floats.
         cells: of each feature its part, function and window.
     """
 
-    def __init__(self, convert: Callable[[float], Any] | None, cells: Sequence[tuple[WindowFeature, Part, str, int]]) -> None:
-        self._convert = convert
-        self._names = [feature.name for feature, *_ in cells]
-        self._functions = np.array([FUNCTIONS.index(function) for _, _, function, _ in cells])
-        self._parts = np.array([part.place for _, part, _, _ in cells])
-        self._windows = np.array([window for *_, window in cells])
-        self._needed = np.array([_NEEDED.get(function, 1) for _, _, function, _ in cells])[:, None]
+    def __init__(self, cells: Sequence[tuple[WindowFeature, Part, str, int]], parts: int, windows: int) -> None:
+        kinds = dict.fromkeys(_converter(feature) for feature, *_ in cells)
+        cells = [cell for kind in kinds for cell in cells if _converter(cell[0]) is kind]
+        self.names = [feature.name for feature, *_ in cells]
+        self._kinds: list[tuple[Callable[[Any], Any] | None, slice]] = []
+        start = 0
+        for kind in kinds:
+            stop = start + sum(_converter(feature) is kind for feature, *_ in cells)
+            self._kinds.append((kind, slice(start, stop)))
+            start = stop
+        self._places = np.array(
+            [(FUNCTIONS.index(function) * parts + part.place) * windows + window for _, part, function, window in cells]
+        )
+        self._counts = np.array([(COUNT * parts + part.place) * windows + window for _, part, _, window in cells])
+        self._needed = np.array([_NEEDED.get(function, 1) for _, _, function, _ in cells], dtype=np.float64)[:, None]
         self._empty = [(i, _empty(feature)) for i, (feature, *_) in enumerate(cells) if feature.aggregation.empty is not None]
-        self._at: dict[tuple[str, int, int], list[int]] = {}
-        for i, (_, part, function, window) in enumerate(cells):
-            self._at.setdefault((function, part.place, window), []).append(i)
+        self._at: dict[tuple[str, int, int], list[tuple[int, Any]]] = {}
+        for i, (feature, part, function, window) in enumerate(cells):
+            self._at.setdefault((function, part.place, window), []).append((i, _converter(feature)))
 
-    def add(self, results: Array, patches: _Patches, found: dict[str, Found]) -> None:
-        """Take the values of these features out of the answers to all windows."""
-        values = results[self._functions, self._parts, :, self._windows]
-        counts = results[COUNT, self._parts, :, self._windows]
+    def of(self, results: Array, patches: Patches) -> Found:
+        """The values of each feature and their statuses, by entity."""
+        entities = results.shape[-1]
+        flat = results.reshape(-1, entities)
+        values, counts = flat.take(self._places, axis=0), flat.take(self._counts, axis=0)
         missing = counts < self._needed
-        some = bool(missing.any())
-        lists = self._lists(values, missing if some else None)
-        if patches:
-            self._patch(lists, patches)
+        some = np.count_nonzero(missing) > 0
+        lists: list[list[Any]] = []
+        for convert, features in self._kinds:
+            lists += _listed(values[features], convert, missing[features] if some else None)
+        for (function, part, entity, window), value in patches.items():
+            for i, convert in self._at.get((function, part, window), ()):
+                lists[i][entity] = value if convert is None else convert(value)
         for i, empty in self._empty:
             for entity in np.nonzero(counts[i] == 0)[0].tolist():
                 lists[i][entity] = empty
                 missing[i, entity] = False
-        present: list[Status] = [PRESENT] * values.shape[1]
+        present: list[Status] = [PRESENT] * entities
         statuses = [present] * len(lists)
         if some:
             rows = np.nonzero(missing.any(axis=1))[0]
             for i, mine in zip(rows.tolist(), _STATUSES.take(missing[rows].view(np.int8)).tolist(), strict=True):
                 statuses[i] = mine
-        found.update(zip(self._names, zip(lists, statuses, strict=True), strict=True))
+        return lists, statuses
 
-    def _lists(self, values: Array, missing: Array | None) -> list[list[Any]]:
-        convert = self._convert
-        if convert is not None:
-            values = values.astype(np.int64 if convert is not bool else bool)
-        if missing is not None:
-            values = values.astype(object)
-            values[missing] = None
-        lists: list[list[Any]] = values.tolist()
-        if convert is None or convert in (int, bool):
-            return lists
-        return [[None if value is None else convert(value) for value in one] for one in lists]
 
-    def _patch(self, lists: list[list[Any]], patches: _Patches) -> None:
-        for (function, part, entity, window), value in patches.items():
-            for i in self._at.get((function, part, window), ()):
-                lists[i][entity] = value if self._convert is None else self._convert(value)
+def _listed(values: Array, convert: Callable[[Any], Any] | None, missing: Array | None) -> list[list[Any]]:
+    if convert is not None:
+        values = values.astype(bool if convert is bool else np.int64)
+    if missing is not None:
+        values = values.astype(object)
+        values[missing] = None
+    lists: list[list[Any]] = values.tolist()
+    if convert in (None, int, bool):
+        return lists
+    return [[None if value is None else convert(value) for value in one] for one in lists]
 
 
 def _converter(feature: WindowFeature) -> Callable[[Any], Any] | None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -17,7 +18,7 @@ from featurestore.online.block_forms import BlockForms, HeldTiles, TiledForm
 from featurestore.online.careful import NotPlainError
 from featurestore.online.response import NULL, PRESENT, SAWTOOTH, Column, Status
 from featurestore.online.thin_tiles import ThinTiles, is_plain
-from featurestore.online.thin_windows import Found, ThinWindows, is_thin
+from featurestore.online.thin_windows import ThinWindows, is_thin
 from featurestore.time import format_duration, from_micros, to_micros
 from featurestore.transforms.windows.api import compute_windows, with_derived
 from featurestore.transforms.windows.merged import Events, compute_merged
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from featurestore.registry.definitions import FeatureView
     from featurestore.registry.records import Field
 
+_COLUMN: Final = partial(tuple.__new__, Column)
 OLDEST: Final = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 
 
@@ -102,6 +104,11 @@ class WindowRead:
         return ThinWindows(self._plain, self.codec.layout)
 
     @cached_property
+    def _thin_fields(self) -> list[Field]:
+        fields = {field.name: field for field in self.features}
+        return [fields[name] for name in self._thin.names]
+
+    @cached_property
     def _plain(self) -> list[WindowFeature]:
         """What needs no kernels of the features asked for."""
         return [feature for feature in self.forms.features if feature.name in self._wanted and is_thin(feature)]
@@ -136,9 +143,7 @@ class WindowRead:
         if not tiled:
             decoded = self.forms.events.decode(blocks)
             self._check_floor(decoded.floor, instant)
-            found = self._answer(decoded, instant)
-            times: list[int | None] = [None] * len(blocks)
-            return {field.name: Column(field, *found[field.name], times) for field in self.features if field.name in found}
+            return self._of_events(decoded, instant)
         return self._tiled_columns(blocks, toothed, instant)
 
     @staticmethod
@@ -206,14 +211,16 @@ class WindowRead:
     def _splits(self) -> dict[str, tuple[ThinTiles, list[WindowFeature]]]:
         return {}
 
-    def _answer(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, Found]:
+    def _of_events(self, decoded: DecodedBlocks, instant: int) -> dict[str, Column]:
+        times: list[int | None] = [None] * len(decoded.counts)
         if self._all_plain:
             try:
-                return self._thin.answer(decoded, instant)
+                found = zip(self._thin_fields, *self._thin.answer(decoded, instant), repeat(times), strict=False)
+                return dict(zip(self._thin.names, map(_COLUMN, found), strict=True))
             except NotPlainError:
                 pass
         count = len(decoded.counts)
-        found = compute_windows(
+        answers = compute_windows(
             self.view,
             decoded.events,
             decoded.keys,
@@ -221,13 +228,7 @@ class WindowRead:
             np.full(count, instant, dtype=np.int64),
             threads=1,
         )
-        present: list[Status] = [PRESENT] * count
-        answers: dict[str, Found] = {}
-        for field in self.features:
-            if field.name in found:
-                values = found[field.name].to_list()
-                answers[field.name] = values, _statuses(values, present)
-        return answers
+        return self._columns({name: values.to_list() for name, values in answers.items()}, count, ())
 
     def _check_within(self, instant: int, now: int) -> None:
         if instant < now - self.slack:
