@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from fractions import Fraction
 from typing import Any
+from unittest import mock
 
 import polars as pl
 from hypothesis import given
@@ -10,7 +14,8 @@ from hypothesis import strategies as st
 
 from featurestore import Aggregation
 from featurestore import types as t
-from featurestore.online.careful import NotPlainError
+from featurestore.online import thin_windows, window_edges
+from featurestore.online.window_blocks import WindowRead
 from featurestore.registry.records import Field
 from featurestore.testing.oracle import Definition, aggregate
 from tests.many import many
@@ -18,53 +23,108 @@ from tests.windows.streams import KEYS, SECOND, Case, rows, same, windows
 from tests.windows_online.test_blocks import blocks_of, read_of
 
 FUNCTIONS = ("count", "sum", "mean", "min", "max", "first", "last", "var", "std")
+NUMBERS = ("x", "x", "i", "small", "u", "b")
 
 
 @st.composite
 def plain_cases(draw: st.DrawFn, number: int) -> Case:
-    function, column = draw(st.sampled_from(FUNCTIONS)), draw(st.sampled_from(["x", "x", "i", "small", "s"]))
-    if column == "s" or (column == "small" and function in ("sum", "mean")):
+    function, column = draw(st.sampled_from(FUNCTIONS)), draw(st.sampled_from([*NUMBERS, "s", "at"]))
+    if column == "s":
         function = "count"
+    if column == "b" and draw(st.booleans()):
+        function = draw(st.sampled_from(["any", "all"]))
+    if column == "at" and function not in ("count", "min", "max", "first", "last"):
+        function = "max"
+    if column == "u" and function == "sum":
+        function = "mean"
     bounds, delay = draw(st.sampled_from(["[)", "[]", "(]", "()"])), draw(st.sampled_from([0, SECOND]))
     chosen, filtered = draw(st.lists(windows, min_size=1, max_size=4, unique=True)), draw(st.booleans())
+    parameters: dict[str, Any] = {"skip_nan": True} if column in ("x", "small") and draw(st.booleans()) else {}
+    categories = ["a", "é"] if draw(st.integers(0, 3)) == 0 else [None]
+    by = "s" if categories[0] else None
     aggregation = Aggregation(
         column, function, windows=chosen, name=f"f{number}", bounds=bounds, delay=delay,
-        where=pl.col("rank") > 0 if filtered else None,
+        where=pl.col("rank") > 0 if filtered else None, by=by, **parameters, **({"values": categories} if by else {}),
     )  # fmt: skip
     where = (lambda row: None if row["rank"] is None else row["rank"] > 0) if filtered else None
-    base = Definition(function, column, bounds=bounds, delay=delay, where=where)
+    base = Definition(function, column, bounds=bounds, delay=delay, where=where, by=by, **parameters)
     return Case(
         aggregation,
         tuple(
-            Definition(
-                **{**{s: getattr(base, s) for s in base.__dataclass_fields__}, "kind": w.kind, "width": w.width, "hop": w.hop}
-            )
-            for w in chosen
+            replace(base, kind=w.kind, width=w.width, hop=w.hop, category=category) for category in categories for w in chosen
         ),
     )
 
 
-@many(400)
-@given(rows(), st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True).flatmap(
+several_plain = st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True).flatmap(
     lambda numbers: st.tuples(*(plain_cases(n) for n in numbers))
-), st.integers(0, 20))  # fmt: skip
-def test_plain_functions_answer_as_the_oracle_does(stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int) -> None:
+)
+
+
+def check_plain(stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int) -> None:
     instant = min((row["event_time"] for row in stream), default=0) + after * SECOND
     blocks = blocks_of(list(cases), stream, instant)
     read = read_of(list(cases), [name for case in cases for name in case.names])
     assert read._all_plain
-    try:
-        plain = dict(zip(read._thin.names, read._thin.answer(read.codec.decode(blocks), instant)[0], strict=True))
-    except NotPlainError:
-        plain = None
-    kernels = read.columns(blocks, instant, instant)
+    plain = read.columns(blocks, instant, instant)
+    alone = [read.columns([block], instant, instant) for block in blocks]
     for case in cases:
         for name, definition in zip(case.names, case.definitions, strict=True):
             for key in range(KEYS + 1):
                 expected = aggregate(definition, stream, key, instant)
-                for value in [kernels[name].values[key]] + ([plain[name][key]] if plain is not None else []):
+                for value in (plain[name].values[key], alone[key][name].values[0]):
                     assert same(value, expected, 1e-9), (name, definition, key, value, expected)
                     assert type(value) is type(expected) or isinstance(value, float)
+                assert plain[name].statuses[key] == ("NULL" if expected is None else "PRESENT")
+
+
+@many(400)
+@given(rows(), several_plain, st.integers(0, 20))
+def test_plain_functions_answer_as_the_oracle_does(stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int) -> None:
+    check_plain(stream, cases, after)
+
+
+@many(150)
+@given(rows(), several_plain, st.integers(0, 20))
+def test_so_they_do_where_each_row_is_looked_at_once(stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int) -> None:
+    with mock.patch.object(window_edges, "LONG", -1):
+        check_plain(stream, cases, after)
+
+
+@many(100)
+@given(rows(), several_plain, st.integers(0, 20))
+def test_so_they_do_where_entities_are_worked_on_one_by_one(
+    stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int
+) -> None:
+    with mock.patch.object(thin_windows, "_CELLS", 1):
+        check_plain(stream, cases, after)
+
+
+def read_and_blocks(values: list[float], function: str) -> tuple[WindowRead, list[bytes | None]]:
+    case = Case(Aggregation("x", function, windows=["9s"], name="f"), ())
+    stream: list[dict[str, Any]] = [
+        {"key": 0, "event_time": i, "arrival_time": i, "sequence": i, "x": x} for i, x in enumerate(values)
+    ]
+    return read_of([case], ["f_9s"]), blocks_of([case], stream, 10_000)
+
+
+@many(200)
+@given(
+    st.sampled_from(["var", "std"]),
+    st.sampled_from([1e-200, 1e-12, 1.0, 1e9, 1e15, 1e200]),
+    st.sampled_from([0.0, 1.0, 1e9, 1e15]),
+    st.lists(st.integers(-3, 3), min_size=2, max_size=200),
+)
+def test_variances_are_right_however_small_the_spread(function: str, scale: float, mean: float, steps: list[int]) -> None:
+    values = [scale * (mean + step) for step in steps]
+    read, blocks = read_and_blocks(values, function)
+    exact = [Fraction(value) for value in values]
+    middle = sum(exact) / len(exact)
+    scatter = sum((value - middle) ** 2 for value in exact) / (len(exact) - 1)
+    unit = Fraction(scale) ** 2
+    expected = math.sqrt(scatter / unit) * scale if function == "std" else float(scatter / unit) * scale * scale
+    (found,) = read.columns(blocks[:1], 10_000, 10_000)["f_9s"].values
+    assert same(found, expected, 1e-9), (found, expected)
 
 
 def test_a_huge_outlier_that_cancels_leaves_an_exact_sum() -> None:
@@ -73,10 +133,10 @@ def test_a_huge_outlier_that_cancels_leaves_an_exact_sum() -> None:
         {"key": 0, "event_time": i, "arrival_time": i, "sequence": i, "x": x} for i, x in enumerate([1e16, 1.0, -1e16, 0.25])
     ]
     read = read_of([case], ["f_9s"])
-    assert read._thin.answer(read.codec.decode(blocks_of([case], stream, 100)), 100)[0] == [[1.25, None, None, None]]
+    assert read.columns(blocks_of([case], stream, 100), 100, 100)["f_9s"].values == [1.25, None, None, None]
 
 
-def test_sums_beyond_the_floats_are_left_to_the_kernels() -> None:
+def test_sums_beyond_the_floats_have_a_mean() -> None:
     case = Case(Aggregation("x", "mean", windows=["9s"], name="f"), ())
     stream: list[dict[str, Any]] = [
         {"key": 0, "event_time": i, "arrival_time": i, "sequence": i, "x": 1.5e308} for i in range(3)
