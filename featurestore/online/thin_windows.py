@@ -44,7 +44,7 @@ _INSTANTS: Final = frozenset({t.Timestamp, t.Date})
 _ORDERED: Final = frozenset({"min", "max", "first", "last"})
 _SUMS: Final = frozenset({"sum", "mean", "var", "std"})
 _EPOCH: Final = date(1970, 1, 1).toordinal()
-_CELLS: Final = 1 << 15
+_CELLS: Final = 1 << 16
 """Numbers worked on at a time: what the processor's cache holds, of events times columns."""
 _KEPT_PLANS: Final = 256
 _ROW: Final = "__row"
