@@ -119,13 +119,22 @@ class FeatureStore:
 
     # -- defining --------------------------------------------------------------------------------------------------------
 
-    def plan(self) -> Plan:
-        """What ``apply`` would change, and what follows from it. Changes nothing."""
+    def plan(self, *, measure: bool = True) -> Plan:
+        """What ``apply`` would change, and what follows from it. Changes nothing.
+
+        Args:
+            measure: say also what the keys of views of windows take online, by what the lake holds; a scan of keys and times.
+        """
         from featurestore.registry.plan import make_plan
         from featurestore.schema_problems import schema_problems
 
         plan = make_plan(self.catalog, self.written)
-        return plan.with_problems(schema_problems(plan.written, self.catalog.source_schemas()))
+        plan = plan.with_problems(schema_problems(plan.written, self.catalog.source_schemas()))
+        if not measure or not any(view.aggregations and view.online for view in plan.written.views.values()):
+            return plan
+        from featurestore.materialize.block_sizes import measure_blocks
+
+        return plan.with_blocks(measure_blocks(self, plan.written))
 
     def apply(self, *, author: str | None = None, message: str = "", plan: Plan | None = None) -> Revision:
         """Make the definitions of this repository the applied ones, in one transaction.
@@ -141,7 +150,7 @@ class FeatureStore:
             DefinitionError: what the plan says may not be applied.
             ConflictError: another revision was applied since the plan was made.
         """
-        plan = self.plan() if plan is None else plan
+        plan = self.plan(measure=False) if plan is None else plan
         plan.check()
         try:
             return self.catalog.apply(plan.written, author=author or getpass.getuser(), message=message, base=plan.base)

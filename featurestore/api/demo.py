@@ -97,7 +97,7 @@ def run(folder: str | os.PathLike[str] | None = None, *, say: Say, raw: str | os
 
 
 def _apply(store: FeatureStore, _: Path, summary: Summary) -> tuple[str, list[str]]:
-    plan = store.plan()
+    plan = store.plan(measure=False)
     revision = store.apply(message="the flights example")
     summary.facts["revision"] = revision.number
     changes = str(plan).strip().splitlines()

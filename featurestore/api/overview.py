@@ -29,7 +29,7 @@ def overview(store: FeatureStore) -> dict[str, Any]:
 def _pending(store: FeatureStore) -> str | None:
     """What stands in the files and is not applied: how many changes, or why they cannot be."""
     try:
-        changes = len(store.plan().changes)
+        changes = len(store.plan(measure=False).changes)
     except FeatureStoreError as error:
         return f"{type(error).__name__}: {error.message}"
     return f"{changes} changes to apply" if changes else None

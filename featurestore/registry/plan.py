@@ -21,6 +21,7 @@ from featurestore.registry.lint import lint_view
 from featurestore.registry.serialization import content_of, version_of
 
 if TYPE_CHECKING:
+    from featurestore.registry.block_sizes import BlockSizes
     from featurestore.registry.catalog import Catalog
 
 Action: TypeAlias = Literal["added", "changed", "removed"]
@@ -91,6 +92,7 @@ class Plan:
         services: services whose answers change, and by what.
         notes: what else follows.
         problems: what may not be applied.
+        blocks: what the keys of views of windows take online.
     """
 
     base: int
@@ -100,6 +102,7 @@ class Plan:
     services: dict[str, tuple[str, ...]]
     notes: tuple[str, ...]
     problems: tuple[DefinitionError, ...]
+    blocks: tuple[BlockSizes, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.changes)
@@ -107,6 +110,10 @@ class Plan:
     def with_problems(self, found: Iterable[DefinitionError]) -> Plan:
         """The plan with more of what may not be applied, found by rooms that the registry does not know."""
         return replace(self, problems=(*self.problems, *found))
+
+    def with_blocks(self, blocks: tuple[BlockSizes, ...]) -> Plan:
+        """The plan with what blocks take, measured by a room that the registry does not know."""
+        return replace(self, blocks=blocks)
 
     def check(self) -> None:
         """Refuse what may not be applied.
@@ -126,6 +133,7 @@ class Plan:
             "services": {name: list(views) for name, views in self.services.items()},
             "notes": list(self.notes),
             "problems": problems,
+            "blocks": [sizes.to_dict() for sizes in self.blocks],
         }
 
     def __str__(self) -> str:
@@ -267,6 +275,9 @@ def _plan_lines(plan: Plan) -> Iterator[str]:
     if plan.services:
         yield "\nServices touched:"
         yield from (f"  {name}: {', '.join(reasons)}" for name, reasons in plan.services.items())
+    if plan.blocks:
+        yield "\nOnline, bytes a key:"
+        yield from (f"  {line}" for sizes in plan.blocks for line in sizes.lines())
     if plan.notes:
         yield "\nNotes:"
         yield from (f"  {note}" for note in plan.notes)

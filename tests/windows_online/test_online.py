@@ -84,11 +84,11 @@ def test_keys_beyond_the_bound_are_listed_and_nothing_is_written(small: SmallPro
     small.clock.instant = minutes(30)
     small.land([row("a", 1, 1), *(row("b", at, at) for at in range(9)), *(row("c", at, at) for at in range(5))])
     with pytest.raises(
-        OnlineStoreError, match=r"2 keys have more events.*max_block_bytes=100 .*: b \(190 bytes\), c \(126 bytes\)"
+        OnlineStoreError, match=r"2 keys have more events.*max_block_bytes=100 .*: b \(200 bytes\), c \(136 bytes\)"
     ):
         materialize(small)
     assert keys(small) == []
-    small.apply(PAYMENTS, windows("1h", max_block_bytes=190))
+    small.apply(PAYMENTS, windows("1h", max_block_bytes=200))
     materialize(small)
     assert answer(small, ["a", "b", "c"]) == {"sum_1h": [1, 36, 10]}
 

@@ -18,7 +18,7 @@ def command(session: Session, message: str, author: str | None) -> None:
     Where nothing differs, no revision is made. `featurestore registry restore` goes back.
     """
     store = session.store
-    plan = store.plan()
+    plan = store.plan(measure=False)
     revision = store.apply(author=author, message=message, plan=plan)
     document = {"revision": revision.number, "changes": plan.to_dict(), "applied": bool(plan.changes)}
 

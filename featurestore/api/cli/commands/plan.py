@@ -17,9 +17,10 @@ from featurestore.api.cli.session import Session, global_options, pass_session
 def command(session: Session, check: bool) -> int:
     """Show what `apply` would change, and what follows from it.
 
-    Changes nothing. Definitions that may not be applied make it fail.
+    Changes nothing. Definitions that may not be applied make it fail. Of views of windows it says what their keys take
+    online (not with --check).
     """
-    plan = session.store.plan()
+    plan = session.store.plan(measure=not check)
     session.output.answer(plan.to_dict(), lambda: session.output.line(plan))
     plan.check()
     return ExitCode.DIFFERENT if check and plan.changes else ExitCode.OK
