@@ -45,6 +45,8 @@ EVER = FeatureView(
 )
 VIEWS = ("recent", "ever")
 NAMES = ("a", "b", "c")
+NO_EVENTS = 56
+"""Bytes of a block of these views that has none."""
 COUNTER = itertools.count()
 ROWS = st.builds(
     row,
@@ -86,8 +88,8 @@ def bodies(project: SmallProject) -> dict[bytes, bytes]:
     found = {}
     for keys in project.online.scan(f"{project.config.project}:".encode()):
         for key, block in zip(keys, project.online.read(keys), strict=True):
-            if block is not None and b"{" in key and any(block[41:45]):
-                found[key] = block[41:]
+            if block is not None and b"{" in key and len(block) > NO_EVENTS:
+                found[key] = block[33:]
     return found
 
 
