@@ -39,7 +39,7 @@ class ShortProtocol(HttpToolsProtocol):
 
     def __init__(self, config: Config, server_state: ServerState, app_state: dict[str, Any], _loop: Any = None) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._way: ShortWay | None = None if self.access_log else app_state.get(KEY)
+        self._way: ShortWay | None = None if config.access_log else app_state.get(KEY)
         self._asked: _Asked | None = None
         self._held = b""
         self._between = True
