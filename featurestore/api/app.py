@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,16 @@ from starlette.routing import Route
 from featurestore import __version__
 from featurestore.api.auth import OPEN_PATHS, BearerToken
 from featurestore.api.errors import install_error_handlers
+from featurestore.api.feast_json import PATH as FEAST_PATH
+from featurestore.api.feast_json import FeastFeatures
 from featurestore.api.feast_online import FeastOnline
 from featurestore.api.grpc_server import serving_grpc
 from featurestore.api.jobs import TrainingJobs
+from featurestore.api.limits import JSON
 from featurestore.api.metrics import Metrics, RequestMetrics
 from featurestore.api.routes import datasets, docs, feast, health, ingest, online, push, registry, validation
 from featurestore.api.service import Service
+from featurestore.api.short_way import KEY, ShortPath, ShortWay
 
 if TYPE_CHECKING:
     from featurestore.store import FeatureStore
@@ -40,12 +44,15 @@ def create_app(store: FeatureStore, *, grpc_address: str | None = None) -> FastA
     service = Service(store, Metrics(), TrainingJobs(store))
     feast_online = FeastOnline(store)
     hot = online.OnlineFeatures(service)
+    feasts = FeastFeatures(feast_online)
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(_: FastAPI) -> AsyncIterator[dict[str, Any]]:
         await anyio.to_thread.run_sync(hot.warm_up)
+        await hot.connect()
         async with serving_grpc(service, feast_online, grpc_address):
-            yield
+            yield {KEY: _short_way(service, [ShortPath(online.PATH, hot), ShortPath(FEAST_PATH, feasts, JSON)])}
+        service.metrics.flush()
         await anyio.to_thread.run_sync(service.jobs.close)
         await online.close(store)
         store.close()
@@ -69,6 +76,11 @@ def create_app(store: FeatureStore, *, grpc_address: str | None = None) -> FastA
     app.add_middleware(RequestMetrics, metrics=service.metrics)
     app.openapi = lambda: _openapi(app, secured=bool(store.config.server.token))  # type: ignore[method-assign]
     return app
+
+
+def _short_way(service: Service, paths: Sequence[ShortPath]) -> ShortWay:
+    server = service.store.config.server
+    return ShortWay(service.store.online, service.metrics, paths, token=server.token, limit=server.max_request_bytes)
 
 
 def _openapi(app: FastAPI, *, secured: bool) -> dict[str, Any]:

@@ -111,6 +111,9 @@ def _uvicorn(host: str, port: int, workers: int) -> None:
             host=host,
             port=port,
             workers=workers,
+            http="featurestore.api.short_protocol:ShortProtocol",
+            loop="uvloop" if _has_uvloop() else "auto",
+            lifespan="on",
             access_log=False,
             timeout_graceful_shutdown=GRACE_SECONDS,
         )

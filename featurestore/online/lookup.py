@@ -17,13 +17,15 @@ from featurestore.online.row_columns import check_held, row_columns
 from featurestore.online.window_blocks import UnknownRowError
 from featurestore.project import Project
 from featurestore.registry import types as t
-from featurestore.time import Clock, to_micros
+from featurestore.time import to_micros
 
 if TYPE_CHECKING:
     from featurestore.registry.definitions import Definitions
     from featurestore.registry.records import Field
 
 _ATTEMPTS: Final = 5
+_MOST_PLANS: Final = 1_000
+"""So many kinds of requests are remembered; callers may send any list of features."""
 
 
 class OnlineReader:
@@ -57,7 +59,7 @@ class OnlineReader:
         store = self._project.online
         known = self._current()
         for _ in range(_ATTEMPTS):
-            lookup = Lookup(known, self._plan(known, features, full_feature_names=full_feature_names), entities, request)
+            lookup = self._plan(known, features, full_feature_names=full_feature_names).look_up(entities, request)
             values = store.read(lookup.keys)
             answer = lookup.answer(values, *self._instants(at))
             if answer is not None:
@@ -78,7 +80,7 @@ class OnlineReader:
         store = self._project.online
         known = self._current()
         for _ in range(_ATTEMPTS):
-            lookup = Lookup(known, self._plan(known, features, full_feature_names=full_feature_names), entities, request)
+            lookup = self._plan(known, features, full_feature_names=full_feature_names).look_up(entities, request)
             values = await store.aread(lookup.keys)
             answer = lookup.answer(values, *self._instants(at))
             if answer is not None:
@@ -86,23 +88,22 @@ class OnlineReader:
             known = self._reload()
         raise _restless()
 
-    def prepared(
-        self, features: Any, entities: Any, *, request: Any = None, full_feature_names: bool = False
-    ) -> PreparedLookup | None:
-        """A look-up that needs one read and nothing else; None where more is needed, and :meth:`aread` does it.
+    def at_hand(self, features: Any, *, full_feature_names: bool = False) -> ReadyPlan | None:
+        """A plan that needs one read and nothing else; None where more is needed, and :meth:`aread` does it.
 
         That is so for the first request of its kind, and when the newest revision was not asked for lately.
 
         Raises:
-            RequestError: as :meth:`read`.
+            RequestError: features that no text names.
         """
         known = self._known
         if known is None or self._timer() - known.checked_at >= self._refresh_seconds:
             return None
-        plan = known.plans.get((_plan_key(known.definitions, features), full_feature_names))
-        if plan is None:
-            return None
-        return PreparedLookup(Lookup(known, plan, entities, request), self._project.clock)
+        return known.plans.get((_plan_key(known.definitions, features), full_feature_names))
+
+    def now(self) -> int:
+        """What the project's clock says, in microseconds."""
+        return to_micros(self._project.clock.now())
 
     def inputs(self, features: Any) -> tuple[Field, ...]:
         """The columns that a request for these features brings: join keys, then what request sources need.
@@ -110,17 +111,16 @@ class OnlineReader:
         Raises:
             RequestError: an unknown service, view or feature.
         """
-        plan = self._plan(self._current(), features, full_feature_names=False)
-        return (*plan.key_fields, *plan.request_fields)
+        return self._plan(self._current(), features, full_feature_names=False).inputs
 
     def _instants(self, at: datetime | str | None) -> tuple[int, int]:
         """The instant that is asked about, and what the clock says."""
-        now = to_micros(self._project.clock.now())
+        now = self.now()
         return (now, now) if at is None else (_past("at", at, now), now)
 
     def key_fields(self, features: Any) -> tuple[Field, ...]:
         """The columns of :meth:`inputs` that are join keys."""
-        return self._plan(self._current(), features, full_feature_names=False).key_fields
+        return self._plan(self._current(), features, full_feature_names=False).plan.key_fields
 
     def _current(self) -> _Known:
         known, now = self._known, self._timer()
@@ -142,26 +142,36 @@ class OnlineReader:
         self._known = known
         return known
 
-    def _plan(self, known: _Known, features: Any, *, full_feature_names: bool) -> OnlinePlan:
+    def _plan(self, known: _Known, features: Any, *, full_feature_names: bool) -> ReadyPlan:
         key = (_plan_key(known.definitions, features), full_feature_names)
-        plan = known.plans.get(key)
-        if plan is None:
+        ready = known.plans.get(key)
+        if ready is None:
             plan = make_plan(self._project.catalog, known.definitions, features, full_feature_names=full_feature_names)
-            known.plans[key] = plan
-        return plan
+            ready = ReadyPlan(plan, known.token_key, known.token)
+            if len(known.plans) >= _MOST_PLANS:
+                known.plans.clear()
+            known.plans[key] = ready
+        return ready
 
 
-class PreparedLookup:
-    """A look-up whose keys only have to be read; see :meth:`OnlineReader.prepared`."""
+class ReadyPlan:
+    """A plan, and the token that says whether what it reads is still what is served.
 
-    def __init__(self, lookup: Lookup, clock: Clock) -> None:
-        self.keys = lookup.keys
-        self._lookup, self._clock = lookup, clock
+    Attributes:
+        inputs: the columns that a request brings: join keys, then what request sources need.
+    """
 
-    def answer(self, values: Sequence[bytes | None]) -> OnlineResponse | None:
-        """The answer as of now from the values of ``keys``; None where the plan is not what is served any more."""
-        now = to_micros(self._clock.now())
-        return self._lookup.answer(values, now, now)
+    def __init__(self, plan: OnlinePlan, token_key: bytes, token: bytes | None) -> None:
+        self.plan, self.token_key, self.token = plan, token_key, token
+        self.inputs = (*plan.key_fields, *plan.request_fields)
+
+    def look_up(self, entities: Any, request: Any = None) -> Lookup:
+        """The look-up of one request.
+
+        Raises:
+            RequestError: a column missing, of another length, or of another type.
+        """
+        return Lookup(self, entities, request)
 
 
 class ServedProject(Project, Protocol):
@@ -225,7 +235,7 @@ class _Known:
         self.token_key = token_key
         self.token = token
         self.checked_at = now
-        self.plans: dict[Any, OnlinePlan] = {}
+        self.plans: dict[Any, ReadyPlan] = {}
 
 
 def _restless() -> OnlineStoreError:
@@ -249,11 +259,12 @@ def _plan_key(definitions: Definitions, features: Any) -> Any:
 class Lookup:
     """One request on its way: its keys, and the answer once their values are there."""
 
-    def __init__(self, known: _Known, plan: OnlinePlan, entities: Any, request: Any) -> None:
-        self._plan, self._token = plan, known.token
+    def __init__(self, ready: ReadyPlan, entities: Any, request: Any) -> None:
+        plan = ready.plan
+        self._plan, self._token = plan, ready.token
         self._entities, self._count = entity_columns(entities, plan.key_fields)
         self._request = request_columns(request, self._entities, plan.request_fields, self._count)
-        self.keys = [known.token_key]
+        self.keys = [ready.token_key]
         encoded: dict[Any, list[bytes]] = {}
         for read in plan.reads:
             how = (read.lookup.key_columns, read.keys.join_keys)

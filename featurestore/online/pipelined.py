@@ -7,37 +7,44 @@ import ssl
 import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any, Final, cast
 
 import hiredis
 import redis.exceptions as redis_exceptions
 
+_TIMEOUT_SECONDS: Final = 5.0
 _ERRORS = {"NOAUTH": redis_exceptions.AuthenticationError, "WRONGPASS": redis_exceptions.AuthenticationError}
 
 
 class PipelinedConnection(asyncio.Protocol):
     """A connection of one event loop to one server. Made by :meth:`open`.
 
-    A lost connection fails everything that waits on it; ``closed`` then tells the owner to open another.
+    A lost connection fails everything that waits on it; ``closed`` then tells the owner to open another. So does a server
+    that answers nothing for as long as ``timeout_seconds``.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, timeout_seconds: float) -> None:
         self.closed = False
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._timeout = timeout_seconds
+        self._waiting: deque[Callable[[Any], None]] = deque()
+        self._answered = 0
+        self._watch: asyncio.TimerHandle | None = None
         self._reader = hiredis.Reader(protocolError=redis_exceptions.InvalidResponse, replyError=_reply_error)
         self._transport: asyncio.Transport | None = None
         self._lost = asyncio.Event()
 
     @classmethod
     async def open(cls, options: Mapping[str, Any]) -> PipelinedConnection:
-        """Connect and log in. ``options`` are a redis-py connection's: host and port, or path; login, db and TLS."""
+        """Connect and log in. ``options`` are a redis-py connection's: host and port, or path; login, db, TLS and time-out."""
         loop = asyncio.get_running_loop()
+        make = partial(cls, options.get("socket_timeout") or _TIMEOUT_SECONDS)
         if options.get("path"):
-            _, connection = await loop.create_unix_connection(cls, options["path"])
+            _, connection = await loop.create_unix_connection(make, options["path"])
         else:
             host, port = options.get("host", "localhost"), options.get("port", 6379)
             context = _tls(options) if options.get("tls") else None
-            _, connection = await loop.create_connection(cls, host, port, ssl=context)
+            _, connection = await loop.create_connection(make, host, port, ssl=context)
         try:
             if options.get("password"):
                 login = [options["username"]] if options.get("username") else []
@@ -52,12 +59,28 @@ class PipelinedConnection(asyncio.Protocol):
     def send(self, *command: bytes | str) -> asyncio.Future[Any]:
         """Write a command; its answer comes by the future."""
         future = asyncio.get_running_loop().create_future()
-        if self.closed or self._transport is None:
+        if not self.call(partial(_settle, future), *command):
             future.set_exception(redis_exceptions.ConnectionError("the connection is closed"))
-            return future
-        self._waiting.append(future)
-        self._transport.write(hiredis.pack_command(cast("Any", command)))
         return future
+
+    def call(self, done: Callable[[Any], None], *command: bytes | str) -> bool:
+        """Write a command; ``done`` gets its answer, or the exception in place of one. False: the connection is closed."""
+        if self.closed or self._transport is None:
+            return False
+        self._waiting.append(done)
+        self._transport.write(hiredis.pack_command(cast("Any", command)))
+        if self._watch is None:
+            self._look_again(-1)
+        return True
+
+    def _look_again(self, answered: int) -> None:
+        """Close a connection that waits and was answered nothing since the last look: one timer for all that waits."""
+        self._watch = None
+        if self._waiting:
+            if answered == self._answered:
+                self.close()
+                return
+            self._watch = asyncio.get_running_loop().call_later(self._timeout, self._look_again, self._answered)
 
     def close(self) -> None:
         """Close it, failing what waits."""
@@ -79,23 +102,21 @@ class PipelinedConnection(asyncio.Protocol):
         self._reader.feed(data)
         try:
             while (answer := self._reader.gets()) is not False:
-                future = self._waiting.popleft()
-                if future.done():  # the caller was cancelled
-                    continue
-                if isinstance(answer, Exception):
-                    future.set_exception(answer)
-                else:
-                    future.set_result(answer)
-        except (redis_exceptions.InvalidResponse, IndexError):
+                if not self._waiting:
+                    self.close()
+                    return
+                self._answered += 1
+                self._waiting.popleft()(answer)
+        except redis_exceptions.InvalidResponse:
             self.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.closed = True
         self._lost.set()
+        if self._watch is not None:
+            self._watch.cancel()
         while self._waiting:
-            future = self._waiting.popleft()
-            if not future.done():
-                future.set_exception(redis_exceptions.ConnectionError(str(exc or "the server closed the connection")))
+            self._waiting.popleft()(redis_exceptions.ConnectionError(str(exc or "the server closed the connection")))
 
 
 class SharedConnections:
@@ -116,6 +137,12 @@ class SharedConnections:
                     mine.connections[server] = connection
         return connection
 
+    def ready(self, server: str) -> PipelinedConnection | None:
+        """The connection of the running loop to a server, if one is open."""
+        mine = self._loops.get(asyncio.get_running_loop())
+        connection = mine.connections.get(server) if mine else None
+        return None if connection is None or connection.closed else connection
+
     async def aclose(self) -> None:
         """Close those of the running loop, and wait until they are."""
         mine = self._loops.pop(asyncio.get_running_loop(), None)
@@ -135,6 +162,15 @@ class _Loop:
     def __init__(self) -> None:
         self.opening = asyncio.Lock()
         self.connections: dict[str, PipelinedConnection] = {}
+
+
+def _settle(future: asyncio.Future[Any], answer: Any) -> None:
+    if future.done():  # the caller was cancelled
+        return
+    if isinstance(answer, Exception):
+        future.set_exception(answer)
+    else:
+        future.set_result(answer)
 
 
 def _reply_error(text: str) -> Exception:

@@ -38,12 +38,13 @@ class RowGroup:
     Args:
         suffix: what their key ends with.
         readings: how to read them, by what they begin with, the newest schema first.
-        features: those to take, with their internal names.
+        names, fields: the features to take, by their internal names.
     """
 
     suffix: bytes
     readings: Mapping[bytes, RowReading]
-    features: tuple[tuple[str, Field], ...]
+    names: tuple[str, ...] = ()
+    fields: tuple[Field, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def _internal_fields(reads: Sequence[ViewRead], calls: Sequence[OnDemandCall]) -
     for read in reads:
         fields |= {read.lookup.column(field.name): field for field in read.lookup.features}
         for group in read.groups:
-            fields |= dict(group.features)
+            fields |= zip(group.names, group.fields, strict=True)
     for call in calls:
         fields |= {call.column(field.name): field for field in call.features}
     return fields
@@ -142,7 +143,7 @@ def _read(project: str, lookup: ViewLookup, served: ServedVersion | None) -> Vie
     prefix = version_prefix(project, lookup.view.name, served.version)
     if served.windows is not None:
         windows = WindowRead.of(served.windows, lookup.features)
-        return ViewRead(lookup, keys, prefix, None, (RowGroup(b"", {}, ()),), missing, windows)
+        return ViewRead(lookup, keys, prefix, None, (RowGroup(b"", {}),), missing, windows)
     groups = []
     for suffix, schemas in served.groups():
         names = {f.name for schema in schemas for f in schema} & wanted
@@ -156,4 +157,5 @@ def _group(lookup: ViewLookup, suffix: str, schemas: Sequence[tuple[Field, ...]]
     for header, codec in make_codecs(schemas).items():
         places = tuple(i for i, field in enumerate(fields) if field.name in codec.positions)
         readings[header] = RowReading(codec.reader([fields[i].name for i in places]), places)
-    return RowGroup(suffix.encode(), readings, tuple((lookup.column(field.name), field) for field in fields))
+    names = tuple(lookup.column(field.name) for field in fields)
+    return RowGroup(suffix.encode(), readings, names, tuple(fields))

@@ -64,6 +64,10 @@ class ClusterOnlineStore:
                 # A slot moved or a node is gone: the other client follows redirections and learns the new map.
                 return await asyncio.to_thread(self.read, keys)
 
+    def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:  # noqa: ARG002
+        """See :class:`OnlineStore`. Never: a request's keys lie on several nodes."""
+        return False
+
     async def _pipelined(self, slot: int) -> PipelinedConnection:
         client: Any = self._connected or await asyncio.to_thread(self._client)
         node = client.nodes_manager.get_node_from_slot(slot)

@@ -74,6 +74,11 @@ class RedisOnlineStore:
                     await asyncio.to_thread(self._reconnect)
         raise AssertionError("unreachable")
 
+    def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
+        """See :class:`OnlineStore`."""
+        connection = self._shared.ready("")
+        return connection is not None and connection.call(done, b"MGET", *keys)
+
     def _connection_options(self) -> dict[str, Any]:
         pool = self._client().connection_pool
         return {**pool.connection_kwargs, "tls": issubclass(pool.connection_class, redis.SSLConnection)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -107,10 +108,9 @@ def _add_columns(
         positions = [i for i, status in enumerate(statuses) if status == PRESENT]
         found, nulls = _decode(group, [rows[i] for i in positions])  # type: ignore[misc]
         lists = [_spread(values, positions, len(rows)) for values in found]
-    for (name, field), values in zip(group.features, lists, strict=True):
-        columns[name] = Column(field, values, statuses, times)
+    columns.update(zip(group.names, map(Column._make, zip(group.fields, lists, repeat(statuses), repeat(times))), strict=True))
     for n in nulls:
-        name, field = group.features[n]
+        name, field = group.names[n], group.fields[n]
         values = lists[n]
         own: list[Status] = [
             NULL if value is None and status == PRESENT else status for value, status in zip(values, statuses, strict=True)
@@ -129,14 +129,14 @@ def _spread(found: Sequence[object], positions: Sequence[int], count: int) -> li
 def _decode(group: RowGroup, rows: Sequence[bytes]) -> tuple[list[list[object]], Sequence[int]]:
     """The group's features of rows, which nearly always have the newest of their schemas, and which of them have nulls."""
     headers = {row[:ORDER_START] for row in rows}
-    if len(headers) == 1 and (reading := group.readings.get(headers.pop())) and len(reading.places) == len(group.features):
+    if len(headers) == 1 and (reading := group.readings.get(headers.pop())) and len(reading.places) == len(group.fields):
         return reading.reader.read(rows)
     return _decode_mixed(group, rows)
 
 
 def _decode_mixed(group: RowGroup, rows: Sequence[bytes]) -> tuple[list[list[object]], Sequence[int]]:
     """Rows of several schemas; a feature that a row's schema lacks is null."""
-    lists: list[list[object]] = [[None] * len(rows) for _ in group.features]
+    lists: list[list[object]] = [[None] * len(rows) for _ in group.fields]
     left = len(rows)
     for header, reading in group.readings.items():
         mine = [i for i, row in enumerate(rows) if row.startswith(header)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
 
 from featurestore.errors import ConfigError
 
@@ -23,6 +23,13 @@ class OnlineStore(Protocol):
 
     async def aread(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """As :meth:`read`; calls that run at the same time share one connection and do not wait for each other."""
+
+    def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
+        """Read keys without waiting, where the running event loop has a connection open; else False, and nothing is done.
+
+        Args:
+            done: called in the loop with what :meth:`read` returns, or with an exception in place of it.
+        """
 
     def write(self, keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool = False) -> int:
         """Write each packed row unless the store holds one of its key that is as new: how many were written.

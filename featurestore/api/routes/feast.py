@@ -6,8 +6,6 @@ served, and what is wrong with a request answers 4xx in this service's own form 
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -18,19 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from featurestore.api.errors import HttpError
+from featurestore.api.feast_json import DECODER, PATH, OnlineFeaturesRequest, answer_json, decoded
 from featurestore.api.feast_online import FeastOnline
 from featurestore.api.feast_rows import instant_of, land
 from featurestore.api.limits import JSON, content_type, decode_json, read_body
 from featurestore.api.schemas import json_body
 from featurestore.api.service import Service, service_of
-from featurestore.api.wire import decode_column, decoder, encode_column, json_answer
+from featurestore.api.wire import json_answer
 from featurestore.errors import RequestError
 from featurestore.feast.feast_names import FeastNames
 from featurestore.feast.registry_search import SortBy, page_of, search
-from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, SAWTOOTH, Column
-from featurestore.registry.records import Field
-from featurestore.registry.types import Bytes, DataType, List, Timestamp
-from featurestore.time import from_micros, to_micros
 
 if TYPE_CHECKING:
     pass
@@ -38,24 +33,6 @@ if TYPE_CHECKING:
 router = APIRouter(tags=["feast"])
 _WHO: Final = Depends(service_of)
 _TEXTS: Final = Query(default=[])
-STATUSES: Final = {
-    PRESENT: "PRESENT",
-    SAWTOOTH: "PRESENT",
-    NULL: "NULL_VALUE",
-    NOT_FOUND: "NOT_FOUND",
-    EXPIRED: "OUTSIDE_MAX_AGE",
-}
-_EPOCH: Final = "1970-01-01T00:00:00Z"
-
-
-class OnlineFeaturesRequest(msgspec.Struct):
-    """What Feast's clients send to ``/get-online-features``."""
-
-    entities: dict[str, list[Any]]
-    feature_service: str | None = None
-    features: list[str] = []
-    full_feature_names: bool = False
-    include_feature_view_version_metadata: bool = False
 
 
 class PushRequest(msgspec.Struct):
@@ -88,7 +65,6 @@ class MaterializeRequest(msgspec.Struct):
     version: str | None = None
 
 
-_ONLINE: Final = msgspec.json.Decoder(OnlineFeaturesRequest)
 _PUSH: Final = msgspec.json.Decoder(PushRequest)
 _WRITE: Final = msgspec.json.Decoder(WriteRequest)
 _MATERIALIZE: Final = msgspec.json.Decoder(MaterializeRequest)
@@ -102,62 +78,18 @@ def _online(request: Request) -> FeastOnline:
 # -- features out --------------------------------------------------------------------------------------------------------
 
 
-@router.post(
-    "/get-online-features", summary="Online features", response_class=Response, openapi_extra=json_body(OnlineFeaturesRequest)
-)
+@router.post(PATH, summary="Online features", response_class=Response, openapi_extra=json_body(OnlineFeaturesRequest))
 async def get_online_features(request: Request, service: Service = _WHO) -> Response:
     """The newest features of each entity: join keys first, then features in the order asked for."""
-    asked = await _body(request, service, _ONLINE)
-    online = _online(request)
-    answer = await online.look_up(
+    asked = await _body(request, service, DECODER)
+    answer = await _online(request).look_up(
         asked.feature_service,
         asked.features,
         asked.entities,
         full_feature_names=asked.full_feature_names,
-        decode=_decoded,
+        decode=decoded,
     )
-    results = [_given(asked.entities[name], answer.count) for name in answer.keys]
-    results += [_vector(column) for column in answer.columns]
-    metadata: dict[str, Any] = {"feature_names": [*answer.keys, *answer.names]}
-    return json_answer({"metadata": metadata, "results": results})
-
-
-def _decoded(values: list[Any], field: Field) -> list[Any]:
-    if field.type == Timestamp and any(isinstance(value, int) for value in values):
-        return [from_micros(v * 1_000_000) if isinstance(v, int) else v for v in values]  # Feast's clients send seconds
-    return list(decode_column(values, field.type, field.name)) if decoder(field.type) is not None else values
-
-
-def _given(values: list[Any], count: int) -> dict[str, Any]:
-    return {"values": values, "statuses": ["PRESENT"] * count, "event_timestamps": [_EPOCH] * count}
-
-
-def _vector(column: Column) -> dict[str, Any]:
-    stamps = [_EPOCH if time is None else from_micros(time) for time in column.times]
-    return {
-        "values": _encoded(column.values, column.field.type),
-        "statuses": [STATUSES[status] for status in column.statuses],
-        "event_timestamps": stamps,
-    }
-
-
-def _encoded(values: Sequence[Any], data_type: DataType) -> Sequence[Any]:
-    """Values as Feast's server has them in JSON: instants as whole seconds, bytes as base64 text."""
-    convert = _encoder(data_type)
-    if convert is None:
-        return encode_column(values, data_type)
-    return [None if value is None else convert(value) for value in values]
-
-
-def _encoder(data_type: DataType) -> Callable[[Any], Any] | None:
-    if data_type == Timestamp:
-        return lambda value: to_micros(value) // 1_000_000
-    if data_type == Bytes:
-        return lambda value: base64.b64encode(value).decode()
-    if isinstance(data_type, List) and _encoder(data_type.inner) is not None:
-        inner = data_type.inner
-        return lambda value: _encoded(value, inner)
-    return None
+    return Response(answer_json(asked, answer), media_type=JSON)
 
 
 @router.post("/search", summary="Vector search (not offered)", response_class=Response)

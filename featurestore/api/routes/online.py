@@ -7,15 +7,17 @@ from columns, and is mounted in the same app, which documents it.
 from __future__ import annotations
 
 import logging
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from featurestore.api.errors import answer, internal_answer
 from featurestore.api.limits import ARROW_STREAM, JSON, check_entity_count, content_type, decode_json, header, read_body
-from featurestore.api.online_answers import answer_arrow, answer_json
+from featurestore.api.online_answers import answer_arrow, answer_json, count_statuses
 from featurestore.api.rows import columns_of
 from featurestore.api.schemas import Columns, OnlineRequest, Rows, json_body
 from featurestore.api.wire import decode_column, decoder
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
     from featurestore.api.service import Service
     from featurestore.online import OnlineResponse
+    from featurestore.online.lookup import Lookup
+    from featurestore.registry.records import Field
     from featurestore.store import FeatureStore
 
 PATH: Final = "/v1/online-features"
@@ -70,19 +74,24 @@ class OnlineFeatures:
             await send({"type": "http.response.start", "status": 200, "headers": headers})
             await send({"type": "http.response.body", "body": body})
 
+    def prepared(self, body: bytes) -> ShortLookup | None:
+        """See :class:`featurestore.api.short_way.ShortRoute`."""
+        request = _DECODER.decode(body)
+        entities = check_entity_count(request.entities, self.max_entities)
+        ready = self.reader.at_hand(request.features, full_feature_names=request.full_feature_names)
+        if ready is None:
+            return None
+        lookup = ready.look_up(*_values(_coded(ready.inputs), request))
+        return ShortLookup(lookup, self, entities)
+
     async def look_up(self, request: OnlineRequest) -> OnlineResponse:
         """The answer to a parsed request, counted."""
         entities = check_entity_count(request.entities, self.max_entities)
-        given: Columns | Rows = request.entities
-        asked = request.request
-        coded = self._coded(request.features)
-        if coded:
-            given = _decoded(given, coded)
-            asked = None if asked is None else _decoded(asked, coded)
+        given, asked = _values(_coded(self.reader.inputs(request.features)), request)
         response = await self.reader.aread(
             request.features, given, request=asked, full_feature_names=request.full_feature_names, at=request.at
         )
-        self.service.metrics.count_features(_count_statuses(response), entities)
+        self.service.metrics.count_features(count_statuses(response), entities)
         return response
 
     def warm_up(self) -> None:
@@ -93,29 +102,54 @@ class OnlineFeatures:
         except FeatureStoreError as error:
             log.info("not warm: %s", error.message)
 
-    def _coded(self, features: str | list[str]) -> dict[str, DataType]:
-        """The columns of a request whose JSON form is not the value itself; dates and instants the reader takes as text."""
-        return {
-            field.name: field.type
-            for field in self.reader.inputs(features)
-            if field.type not in (Timestamp, Date) and decoder(field.type) is not None
-        }
+    async def connect(self) -> None:
+        """Open this event loop's connection to the online store, where one answers."""
+        with suppress(FeatureStoreError):
+            await self.service.store.online.aread([b"!"])
+
+
+@dataclass(slots=True)
+class ShortLookup:
+    """A request that only needs its rows read; see :class:`featurestore.api.short_way.ShortAnswer`."""
+
+    lookup: Lookup
+    route: OnlineFeatures
+    entities: int
+
+    @property
+    def keys(self) -> list[bytes]:
+        """What has to be read."""
+        return self.lookup.keys
+
+    def body(self, values: Sequence[bytes | None]) -> bytes | None:
+        """The answer, counted; None where something else is served by now."""
+        now = self.route.reader.now()
+        response = self.lookup.answer(values, now, now)
+        if response is None:
+            return None
+        body = answer_json(response)
+        self.route.service.metrics.count_features(count_statuses(response), self.entities)
+        return body
+
+
+@lru_cache(maxsize=1024)
+def _coded(inputs: tuple[Field, ...]) -> Mapping[str, DataType]:
+    """The columns of a request whose JSON form is not the value itself; dates and instants the reader takes as text."""
+    return {
+        field.name: field.type for field in inputs if field.type not in (Timestamp, Date) and decoder(field.type) is not None
+    }
+
+
+def _values(coded: Mapping[str, DataType], request: OnlineRequest) -> tuple[Columns | Rows, Columns | Rows | None]:
+    """What a request brings, as values: entities, and what request sources need."""
+    if not coded:
+        return request.entities, request.request
+    return _decoded(request.entities, coded), None if request.request is None else _decoded(request.request, coded)
 
 
 def _decoded(given: Columns | Rows, types: Mapping[str, DataType]) -> Columns:
     columns = columns_of(given) if isinstance(given, list) else given
     return {name: decode_column(values, types[name], name) if name in types else values for name, values in columns.items()}
-
-
-def _count_statuses(response: OnlineResponse) -> Mapping[str, int]:
-    """How many values have each status; the features of one row share a list, which is counted once."""
-    shared = Counter(id(column.statuses) for column in response.columns.values())
-    lists = {id(column.statuses): column.statuses for column in response.columns.values()}
-    total: Counter[str] = Counter()
-    for key, statuses in lists.items():
-        for status, count in Counter(statuses).items():
-            total[status] += count * shared[key]
-    return total
 
 
 async def close(store: FeatureStore) -> None:

@@ -1,0 +1,129 @@
+"""``/get-online-features`` in Feast's JSON: what its clients send and get, by the application's way and the short one."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import orjson
+
+from featurestore.api.online_answers import all_present, times_json
+from featurestore.api.wire import decode_column, decoder, encode_column, to_json
+from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, SAWTOOTH
+from featurestore.registry.records import Field
+from featurestore.registry.types import Bytes, DataType, List, Timestamp
+from featurestore.time import from_micros, to_micros
+
+if TYPE_CHECKING:
+    from featurestore.api.feast_online import FeastAnswer, FeastOnline, PreparedAnswer
+
+PATH: Final = "/get-online-features"
+STATUSES: Final = {
+    PRESENT: "PRESENT",
+    SAWTOOTH: "PRESENT",
+    NULL: "NULL_VALUE",
+    NOT_FOUND: "NOT_FOUND",
+    EXPIRED: "OUTSIDE_MAX_AGE",
+}
+_EPOCH: Final = "1970-01-01T00:00:00Z"
+
+
+class OnlineFeaturesRequest(msgspec.Struct):
+    """What Feast's clients send to ``/get-online-features``."""
+
+    entities: dict[str, list[Any]]
+    feature_service: str | None = None
+    features: list[str] = []
+    full_feature_names: bool = False
+    include_feature_view_version_metadata: bool = False
+
+
+DECODER: Final = msgspec.json.Decoder(OnlineFeaturesRequest)
+
+
+class FeastFeatures:
+    """The short way of the route; see :class:`featurestore.api.short_way.ShortRoute`.
+
+    Args:
+        online: whose names and reader answer.
+    """
+
+    def __init__(self, online: FeastOnline) -> None:
+        self._online = online
+
+    def prepared(self, body: bytes) -> ShortFeastLookup | None:
+        """A request by its body; None where more is needed than one read."""
+        asked = DECODER.decode(body)
+        prepared = self._online.prepared(
+            asked.feature_service,
+            asked.features,
+            asked.entities,
+            full_feature_names=asked.full_feature_names,
+            decode=decoded,
+        )
+        return None if prepared is None else ShortFeastLookup(asked, prepared)
+
+
+@dataclass(frozen=True, slots=True)
+class ShortFeastLookup:
+    """A request on the short way."""
+
+    asked: OnlineFeaturesRequest
+    prepared: PreparedAnswer
+
+    @property
+    def keys(self) -> list[bytes]:
+        """What has to be read."""
+        return self.prepared.lookup.keys
+
+    def body(self, values: Sequence[bytes | None]) -> bytes | None:
+        """The answer; None where something else is served by now."""
+        answer = self.prepared.answer(values)
+        return None if answer is None else answer_json(self.asked, answer)
+
+
+def decoded(values: list[Any], field: Field) -> list[Any]:
+    """A column of a request's JSON as values."""
+    if field.type == Timestamp and any(isinstance(value, int) for value in values):
+        return [from_micros(v * 1_000_000) if isinstance(v, int) else v for v in values]  # Feast's clients send seconds
+    return list(decode_column(values, field.type, field.name)) if decoder(field.type) is not None else values
+
+
+def answer_json(asked: OnlineFeaturesRequest, answer: FeastAnswer) -> bytes:
+    """The body of an answer: join keys first, then features; lists that several columns share are written once."""
+    count = answer.count
+    echoed = b',"statuses":' + all_present(count) + b',"event_timestamps":' + orjson.dumps([_EPOCH] * count) + b"}"
+    results = [b'{"values":' + to_json(asked.entities[name]) + echoed for name in answer.keys]
+    tails: dict[tuple[int, int], bytes] = {}
+    for column in answer.columns:
+        shared = id(column.statuses), id(column.times)
+        tail = tails.get(shared)
+        if tail is None:
+            statuses = orjson.dumps([STATUSES[status] for status in column.statuses])
+            times = times_json([time or 0 for time in column.times])
+            tail = tails[shared] = b',"statuses":' + statuses + b',"event_timestamps":' + times + b"}"
+        results.append(b'{"values":' + to_json(_encoded(column.values, column.field.type)) + tail)
+    names = orjson.dumps([*answer.keys, *answer.names])
+    return b'{"metadata":{"feature_names":' + names + b'},"results":[' + b",".join(results) + b"]}"
+
+
+def _encoded(values: Sequence[Any], data_type: DataType) -> Sequence[Any]:
+    """Values as Feast's server has them in JSON: instants as whole seconds, bytes as base64 text."""
+    convert = _encoder(data_type)
+    if convert is None:
+        return encode_column(values, data_type)
+    return [None if value is None else convert(value) for value in values]
+
+
+def _encoder(data_type: DataType) -> Callable[[Any], Any] | None:
+    if data_type == Timestamp:
+        return lambda value: to_micros(value) // 1_000_000
+    if data_type == Bytes:
+        return lambda value: base64.b64encode(value).decode()
+    if isinstance(data_type, List) and _encoder(data_type.inner) is not None:
+        inner = data_type.inner
+        return lambda value: _encoded(value, inner)
+    return None
