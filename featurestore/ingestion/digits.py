@@ -1,8 +1,8 @@
 """Plain numbers in text, many at once: eight digits to a machine word.
 
 A parser that takes one text after the other spends most of its time on finding out where the text is and how long. Here each
-step is one operation on a whole column, and the digits are checked on the way: what is taken is a plain decimal number, and its
-value is exact. Whatever else a text may hold (exponents, leading zeros, more digits) is left to the parsers that take their time.
+step is one operation on a whole column, and the digits are checked on the way: what is taken is a plain decimal number, and
+its value is exact. Whatever else a text may hold (exponents, leading zeros, more digits) is left to parsers that take their time.
 
 The arithmetic of a word: https://lemire.me/blog/2022/01/21/swar-explained-parsing-eight-digits/. A quotient of two integers that
 doubles hold, the divisor a power of ten up to 10**22, is the double nearest to the number: W. D. Clinger, How to read floating
@@ -121,8 +121,8 @@ class _Words:
         self._all = np.ndarray((len(padded) - _WORD + 1,), "<u8", padded, strides=(1,))
 
     def ending(self, behind: int, lengths: np.ndarray) -> np.ndarray:
-        """The last ``lengths`` bytes before the ends, so many bytes further left, with ``0`` subtracted from each; all others are 0."""
-        found = self._all[self._ends + (self._offset - behind)] ^ _ZEROS
+        """The ``lengths`` bytes that stand so far behind the ends, as digits; what is not asked for is 0."""
+        found: np.ndarray = self._all[self._ends + (self._offset - behind)] ^ _ZEROS
         least, most = int(lengths.min()), int(lengths.max())
         if least >= _WORD:
             return found

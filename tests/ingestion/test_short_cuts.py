@@ -6,19 +6,23 @@ import io
 import re
 import threading
 from pathlib import Path
+from unittest import mock
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from featurestore.ingestion import parts as part_files
 from featurestore.ingestion.inputs import LocalInput
 from featurestore.ingestion.number_texts import quick_numbers
 from featurestore.ingestion.options import ReadOptions
 from featurestore.ingestion.readers import blocks
 from featurestore.ingestion.readers import csv as csv_reader
 from featurestore.ingestion.readers.ahead import map_ahead
+from featurestore.ingestion.readers.csv_records import _well_formed_ends
 from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
 from featurestore.ingestion.text_types import parse_bools, parse_floats, parse_ints
 from featurestore.registry.definitions import EventSource
@@ -201,3 +205,31 @@ def test_a_file_of_many_blocks_lands_as_one_of_few(place, monkeypatch):
     assert frames[256, "a"].schema["n"] == pl.Int64
     assert frames[256, "a"]["x"].to_list() == [row / 8 for row in range(500)]
     assert frames[256, "b"].schema["n"] == pl.String
+
+
+@settings(max_examples=200, deadline=None)
+@given(parts=st.lists(st.sampled_from(['"', "\n", ",", "a", '"a"', '\n"', '",', '"a\nb"', ',"\n"']), max_size=20))
+def test_the_ends_of_records_are_those_by_the_parity_of_quotes(parts):
+    data = "".join(parts).encode()
+    found = _well_formed_ends(data, b",")
+    if found is not None:
+        assert found.tolist() == [
+            place + 1 for place, byte in enumerate(data) if byte == 10 and data.count(b'"', 0, place) % 2 == 0
+        ]
+
+
+@settings(max_examples=60, deadline=None)
+@given(keys=st.lists(st.one_of(st.none(), st.integers(0, 9)), max_size=40), reach=st.integers(0, 40), cut=st.integers(1, 9))
+def test_a_part_is_in_order_whether_its_rows_were_far_from_it_or_near(keys, reach, cut):
+    """Rows out of order by at most ``reach`` places, in batches of any size; equal keys keep the order they came in."""
+    near = sorted(range(len(keys)), key=lambda place: (keys[place] is None, keys[place] or 0))
+    keys = [keys[place] for start in range(0, len(near), reach or 1) for place in reversed(near[start : start + (reach or 1)])]
+    table = pa.table(
+        {"key": pa.array(keys, pa.int64()), "row": list(range(len(keys))), "text": [f"t{row}" for row in range(len(keys))]}
+    )
+    batches = pa.Table.from_batches(table.to_batches(max_chunksize=cut), schema=table.schema)
+    with mock.patch.object(part_files, "ROW_GROUP_ROWS", 4):
+        order = part_files._order(batches, ["key"])
+        found = pq.read_table(pa.BufferReader(part_files.encode_part(batches, ["key"], order)))
+    expected = sorted(range(len(keys)), key=lambda row: (keys[row] is None, keys[row] or 0))
+    assert found.to_pydict() == table.take(pa.array(expected, pa.int64())).to_pydict()

@@ -1,10 +1,10 @@
 """JSON lines that look alike, read column by column.
 
 A program that writes JSON lines writes each with the same keys in the same order and with the same spaces. All that stands
-between the values is then known beforehand: where the keys end, the values begin. Nothing here guesses. What is taken was compared
-byte by byte with the layout of the first line, its texts hold no escapes and its numbers are plain or survive a double, and the
-quotes of a line add up; every other line, and every block with a column that needs a second look, is left to the parsers of
-:mod:`featurestore.ingestion.readers.jsonl`, whose answers these are.
+between the values is then known beforehand: where the keys end, the values begin. Nothing here guesses. What is taken was
+compared byte by byte with the layout of the first line, its texts hold no escapes, its numbers are plain or survive a double,
+and the quotes of a line add up; every other line, and every block with a column that needs a second look, is left to the
+parsers of :mod:`featurestore.ingestion.readers.jsonl`, whose answers these are.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ def _places(lines: Lines, data: bytes, layout: _Layout) -> tuple[np.ndarray, lis
     starts = [place + (len(part) - part.rindex(b":")) for place, part in zip(places, layout.before, strict=True)]
     ends = [start - len(part) for start, part in zip(starts[1:], layout.before[1:], strict=True)]
     ends.append(lines.ends[rows] - len(layout.behind))
-    same = starts[0] - len(layout.before[0]) == lines.starts[rows]
+    same: np.ndarray = starts[0] - len(layout.before[0]) == lines.starts[rows]
     for start, part in zip(starts, layout.before, strict=True):
         same &= _equal(data, start - len(part), part)
     same &= _equal(data, ends[-1], layout.behind)
@@ -202,7 +202,8 @@ def _sound(data: bytes, lines: Lines, rows: np.ndarray, columns: list[_Values]) 
 
 def _within(places: np.ndarray, lines: Lines) -> np.ndarray:
     """How many of these places are in each line."""
-    return np.searchsorted(places, lines.ends) - np.searchsorted(places, lines.starts)
+    counts: np.ndarray = np.searchsorted(places, lines.ends) - np.searchsorted(places, lines.starts)
+    return counts
 
 
 def _column(data: bytes, text: np.ndarray, values: _Values, *, as_written: bool) -> tuple[pl.Series, bool]:
