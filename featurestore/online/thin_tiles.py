@@ -146,15 +146,12 @@ class _Request:
         keep = self._kept(seen)
         low, high = self._low, self._high
         counted = {kind for _, kind in seen.states} == {"rows"}
-        values = np.zeros(0) if seen.column is None or counted else self._numbers(seen.column)
+        values = np.zeros(0) if seen.column is None or counted else self._events.numbers(seen.column)
         if keep is not None:
             before = prefix(np, keep)
             low, high = before[low], before[high]
             values = values[keep] if values.size else values
         return _Runs(values, low, high)
-
-    def _numbers(self, column: str) -> _Array:
-        return self._events.series(column).fill_null(0).to_numpy()
 
     def _kept(self, seen: _Seen) -> _Array | None:
         """Which events count: None for all."""
