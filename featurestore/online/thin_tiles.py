@@ -2,8 +2,8 @@
 
 What ``thin_windows.py`` is to blocks of events. Of each window the items of tiles and the values of events are reduced apart,
 each in one call for all columns alike, and merged. Where the plain way is not known to be exact, there is no answer here but
-that of ``compute_merged``: sums that are or might become infinite, NaN or too large for 64 bits. A sum of floats is taken if the
-error of rounding, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken exactly, by ``math.fsum``.
+that of ``compute_merged``: sums that are or might become infinite, NaN or too large for 64 bits. A sum of floats is taken if
+its rounding error, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken exactly, by ``math.fsum``.
 """
 
 from __future__ import annotations

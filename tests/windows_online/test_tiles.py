@@ -239,5 +239,5 @@ def test_a_block_does_not_answer_instants_before_those_that_it_is_kept_for() -> 
     read = WindowRead(view_of([case]), forms_of([case]), (Field("f", t.Int64),))
     blocks = tiled_blocks_of([case], stream, 10 * SECOND, apart=False)
     assert read.columns(blocks, 8 * SECOND, 10 * SECOND)["f"].values[0] == 5
-    with pytest.raises(OnlineStoreError, match="answers from .* on"):
+    with pytest.raises(OnlineStoreError, match=r"answers from .* on"):
         read.columns(blocks, 8 * SECOND - 1, 9 * SECOND)
