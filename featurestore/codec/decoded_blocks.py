@@ -124,6 +124,13 @@ class DecodedBlocks:
             ]
         )
 
+    def numbers(self, name: str) -> Array:
+        """One column of fixed width of all events, as numbers; zero where it is null."""
+        codec = self._layout.codecs[name]
+        if not isinstance(codec, FixedColumn):
+            raise TypeError("a column of variable width has no numbers")
+        return np.frombuffer(self._fixed(codec, name), dtype=codec.dtype)
+
     def series(self, name: str) -> pl.Series:
         """One column of all events."""
         return pl.Series(pl.from_arrow(self._array(name)))
@@ -138,17 +145,20 @@ class DecodedBlocks:
         valid = None if nulls is None else pa.py_buffer(np.packbits(~nulls, bitorder="little").tobytes())
         if isinstance(codec, VariableColumn):
             return self._variable(codec, name, nulls, valid)
-        width, offset = np.dtype(codec.dtype).itemsize, self._layout.offsets[name]
-        pieces = []
-        for i in self._filled:
-            at = self._layout.times_start + offset * self.counts[i]
-            pieces.append(self._blocks[i][at : at + width * self.counts[i]])  # type: ignore[index]
-        raw = b"".join(pieces)
+        width, raw = np.dtype(codec.dtype).itemsize, self._fixed(codec, name)
         if codec.dtype == "?":
             return pa.array(np.frombuffer(raw, dtype=bool), mask=nulls)
         if codec.dtype.startswith("V") and not pa.types.is_decimal(codec.arrow):
             return _vectors(codec, raw, width, nulls)
         return pa.Array.from_buffers(codec.arrow, len(raw) // width, [valid, pa.py_buffer(raw)])
+
+    def _fixed(self, codec: FixedColumn, name: str) -> bytes:
+        width, offset = np.dtype(codec.dtype).itemsize, self._layout.offsets[name]
+        pieces = []
+        for i in self._filled:
+            at = self._layout.times_start + offset * self.counts[i]
+            pieces.append(self._blocks[i][at : at + width * self.counts[i]])  # type: ignore[index]
+        return b"".join(pieces)
 
     def _variable(self, codec: VariableColumn, name: str, nulls: Array | None, valid: Any) -> pa.Array:
         lengths, pieces = [], []

@@ -210,8 +210,12 @@ class WindowJob:
             read: Literal["nothing", "added", "all"] = "all"
         else:
             counts = writer.write(events.keys_in(added), replace_equal=False) if added else BlockCounts()
+            if state is not None and state.get("floor") is not None:
+                counts.written += writer.empty_what_expired(state["floor"])
             read = "added" if added else "nothing"
-        done = {"version": digest, "table": "events", "at": self.version, "held_since": None, "partial": None}
+        done = {
+            "version": digest, "table": "events", "at": self.version, "held_since": None, "partial": None, "floor": events.floor
+        }  # fmt: skip
         if done != state:
             catalog.write_state(STATE, name, done)
         served = writer.announce()
@@ -280,6 +284,26 @@ class _Writer:
             rows = store.read(found)
             stale = [key for key, row in zip(found, rows, strict=True) if row is not None and decode_order(row)[:2] < order]
             emptied += self._send_empty([key.removeprefix(self._prefix) for key in stale], replace_equal=False)
+        return emptied
+
+    def empty_what_expired(self, since: int) -> int:
+        """Empty the blocks whose last events went out of all windows' reach, of keys that had events from ``since`` on.
+
+        Of the lake only the stretch is read that went out of reach.
+        """
+        start, end = from_micros(since), from_micros(max(self._events.floor, since))
+        files = self._events.files(start=start, end=end) if start < end else []
+        entities = self._keys.of_frame(self._events.keys_in(files, start=start, end=end)) if files else []
+        emptied = 0
+        for at in range(0, len(entities), _BLOCKS_A_WRITE):
+            part = entities[at : at + _BLOCKS_A_WRITE]
+            blocks = self._project.online.read([self._prefix + entity for entity in part])
+            dead = [
+                entity
+                for entity, block in zip(part, blocks, strict=True)
+                if block is not None and self._forms.is_dead(block, to_micros(self._events.now), self._events.floor)
+            ]
+            emptied += self._send_empty(dead, replace_equal=False)
         return emptied
 
     def _buckets(self, kept: pl.LazyFrame, count: int) -> Iterator[tuple[pl.DataFrame, np.ndarray[Any, Any]]]:

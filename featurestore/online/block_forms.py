@@ -157,3 +157,20 @@ class BlockForms:
         if self.view.on_overflow != "sawtooth" or not slides:
             return None
         return TiledForm(SAWTOOTH, TilePlan(self.view, as_sawtooth(self.features)), self.events)
+
+    def is_dead(self, block: bytes, now: int, floor: int) -> bool:
+        """Whether a block holds something, and nothing that a window can still see.
+
+        Args:
+            now: microseconds; windows that end from then on, less the slack, are meant.
+            floor: the first instant that any of them can reach.
+        """
+        form = next((f for f in (self.exact, self.sawtooth) if f is not None and block.startswith(f.codec.header)), None)
+        if form is None:
+            times = self.events.decode([block]).times if block.startswith(self.events.header) else np.zeros(0)
+            return bool(times.size) and bool(times[-1] < floor)
+        tiles, (tail,) = form.codec.decode([block])
+        tiling = form.plan.tiling(now)
+        alive = tiling is None or reached(tiling, form.plan.features, tiles.starts).any()
+        times = self.events.decode([tail]).times
+        return not alive and not (times.size and times[-1] >= floor)

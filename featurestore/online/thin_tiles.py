@@ -2,8 +2,8 @@
 
 What ``thin_windows.py`` is to blocks of events. Of each window the items of tiles and the values of events are reduced apart,
 each in one call for all columns alike, and merged. Where the plain way is not known to be exact, there is no answer here but
-that of ``compute_merged``: sums that are or might become infinite, NaN or too large for 64 bits. A sum of floats is taken if the
-error of rounding, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken exactly, by ``math.fsum``.
+that of ``compute_merged``: sums that are or might become infinite, NaN or too large for 64 bits. A sum of floats is taken if
+its rounding error, at most ``n * eps * sum(|x|)``, is below 1e-10 of it; else it is taken exactly, by ``math.fsum``.
 """
 
 from __future__ import annotations
@@ -146,15 +146,12 @@ class _Request:
         keep = self._kept(seen)
         low, high = self._low, self._high
         counted = {kind for _, kind in seen.states} == {"rows"}
-        values = np.zeros(0) if seen.column is None or counted else self._numbers(seen.column)
+        values = np.zeros(0) if seen.column is None or counted else self._events.numbers(seen.column)
         if keep is not None:
             before = prefix(np, keep)
             low, high = before[low], before[high]
             values = values[keep] if values.size else values
         return _Runs(values, low, high)
-
-    def _numbers(self, column: str) -> _Array:
-        return self._events.series(column).fill_null(0).to_numpy()
 
     def _kept(self, seen: _Seen) -> _Array | None:
         """Which events count: None for all."""

@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from featurestore import Aggregation, FeatureView
+from featurestore import Aggregation, FeatureView, sawtooth
 from featurestore.errors import OnlineStoreError, RequestError, TransformError
 from featurestore.materialize import erase, materialize, push
 from featurestore.online import get_online_features
@@ -77,6 +77,29 @@ def test_expired_events_leave_with_the_next_writing(small: SmallProject) -> None
     assert after is not None
     assert len(after) < len(before)
     assert answer(small, ["a"]) == {"sum_10m": [1]}
+
+
+def test_a_key_whose_events_are_all_out_of_reach_is_emptied_though_nothing_new_came_of_it(small: SmallProject) -> None:
+    sums = windows("10m")
+    hops = FeatureView(
+        "hops", entities=[USER], source=PAYMENTS, aggregations=[Aggregation("amount", "sum", windows=[sawtooth("1h")])]
+    )
+    small.apply(PAYMENTS, sums, hops)
+    small.clock.instant = minutes(30)
+    small.land([*(row("a", at / 8, 1) for at in range(200)), row("b", 29, 10)])
+    materialize(small)
+    before = {key: len(block or b"") for key, block in zip(keys(small), small.online.read(keys(small)), strict=True)}
+    small.clock.instant = minutes(60)
+    small.land([row("b", 59, 1)])
+    assert materialize(small).written == 3  # both views' block of "b", and the dead one
+    small.clock.instant = minutes(200)
+    small.land([row("b", 199, 1)])
+    assert materialize(small).written == 3
+    assert materialize(small).written == 0
+    after = {key: len(block or b"") for key, block in zip(keys(small), small.online.read(keys(small)), strict=True)}
+    of_a = [key for key in before if b"{a}" in key]
+    assert len(of_a) == 2
+    assert all(after[key] < 60 < before[key] for key in of_a)
 
 
 def test_keys_beyond_the_bound_are_listed_and_nothing_is_written(small: SmallProject) -> None:
