@@ -2,11 +2,12 @@
 
 A parser that takes one text after the other spends most of its time on finding out where the text is and how long. Here each
 step is one operation on a whole column, and the digits are checked on the way: what is taken is a plain decimal number, and
-its value is exact. Whatever else a text may hold (exponents, leading zeros, more digits) is left to parsers that take their time.
+its value is exact. Whatever else a text may hold (exponents, leading zeros, more digits) is left to parsers that take their
+time.
 
-The arithmetic of a word: https://lemire.me/blog/2022/01/21/swar-explained-parsing-eight-digits/. A quotient of two integers that
-doubles hold, the divisor a power of ten up to 10**22, is the double nearest to the number: W. D. Clinger, How to read floating
-point numbers accurately, PLDI 1990.
+The arithmetic of a word: https://lemire.me/blog/2022/01/21/swar-explained-parsing-eight-digits/. A quotient of two integers
+that doubles hold, the divisor a power of ten up to 10**22, is the double nearest to the number: W. D. Clinger, How to read
+floating point numbers accurately, PLDI 1990.
 """
 
 from __future__ import annotations

@@ -144,7 +144,8 @@ def _only(kept: np.ndarray, rows: np.ndarray, columns: list[_Values]) -> tuple[n
 def _equal(data: bytes, places: np.ndarray, part: bytes) -> np.ndarray:
     """Where these bytes stand."""
     if len(part) > _WIDEST:
-        return _equal(data, places, part[:_WIDEST]) & _equal(data, places + _WIDEST, part[_WIDEST:])
+        both: np.ndarray = _equal(data, places, part[:_WIDEST]) & _equal(data, places + _WIDEST, part[_WIDEST:])
+        return both
     # Sixteen bytes are fetched as fast as one. No number is ever made of them.
     kind, size = ("<u8", 8) if len(part) <= 8 else ("<c16", 16)
     last = len(data) - size
