@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from featurestore import Aggregation, FeatureView
@@ -29,6 +29,7 @@ from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.windows import tiles
 from featurestore.transforms.windows.exact import ExactSums
 from featurestore.transforms.windows.expansion import float_expansions, integer_cuts, pack_scaled, unpack_scaled
+from tests.many import many
 from tests.windows.streams import ENTITY, KEYS, SECOND, Case, case_lists, frame, rows, same, view_of
 from tests.windows_online.test_blocks import blocks_of, codec_of
 from tests.windows_online.test_thin_windows import plain_cases
@@ -99,7 +100,7 @@ def absolute(value: Any) -> Any:
     return None if value is None else abs(value)
 
 
-@settings(max_examples=150, deadline=None)
+@many(150)
 @given(rows(), case_lists(), st.integers(0, 20), st.integers(-2, 20), st.integers(0, 2**32))
 def test_tiles_answer_as_the_oracle_does_at_any_instant_that_they_are_kept_for(
     stream: list[dict[str, Any]], cases: list[Case], written: int, later: int, seed: int
@@ -130,7 +131,7 @@ def test_tiles_answer_as_the_oracle_does_at_any_instant_that_they_are_kept_for(
                 assert found[name].statuses[key] == ("NULL" if value is None else "PRESENT")
 
 
-@settings(max_examples=150, deadline=None)
+@many(150)
 @given(rows(), st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True).flatmap(
     lambda numbers: st.tuples(*(plain_cases(n) for n in numbers))
 ), st.integers(0, 20), st.integers(-2, 8))  # fmt: skip
@@ -156,7 +157,7 @@ def test_plain_functions_of_tiles_answer_as_the_oracle_does(
                 assert same(answers[name][key], expected, 1e-9), (name, definition, key, answers[name][key], expected)
 
 
-@settings(max_examples=100, deadline=None)
+@many(100)
 @given(rows(), case_lists(), st.integers(0, 20), st.integers(-2, 8))
 def test_blocks_of_sawtooth_windows_answer_as_those_do_and_say_so(
     stream: list[dict[str, Any]], cases: list[Case], written: int, later: int
