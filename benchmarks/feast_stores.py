@@ -4,9 +4,9 @@
 
 10 features (5 integers, 5 floats); both online stores are the same kind of server, one each, over TCP. Feast's side is as its
 documentation has it: ``redis`` online, ``duckdb`` offline (its quickest over files), its local engine. Answers are asserted
-equal before anything is timed: online values for 1,000 entities, historical values for all labels. Then the sides run in turns, each
-with its connections open and its modules loaded; medians are compared, by the wall and of this process's CPU (the servers' not
-counted). The materialization that is timed is the first of each, into an empty store.
+equal before anything is timed: online values for 1,000 entities, historical values for all labels. Then the sides run in turns,
+each with its connections open and its modules loaded; medians are compared, by the wall and of this process's CPU (the servers'
+not counted). The materialization that is timed is the first of each, into an empty store.
 
 Runs in Feast's environment, and starts itself there.
 """
@@ -156,7 +156,7 @@ def measure(folder: Path, port: int, url: str, options: argparse.Namespace) -> N
     for count, repeats, goal in ((1, 500, 5), (100, 100, 20)):
         rows = asked[:count]
         taken = in_turns(stores, lambda s, r=rows: s.get_online_features(REFS, r).to_dict(), repeats * options.rounds // 3 + 1)
-        work = f"Feast repository: get_online_features, {count} {'entity' if count == 1 else 'entities'} x {len(FEATURES)} features"
+        work = f"Feast repository: get_online_features, entities x features: {count} x {len(FEATURES)}"
         report(work, "Redis store", taken, goal, unit="ms")
 
     labels = pl.DataFrame(

@@ -121,6 +121,26 @@ def test_labels_by_query_are_labels(store: Any) -> None:
     assert store.get_historical_features(query, ["stats:trips"]).to_arrow()["trips"].to_pylist() == [1]
 
 
+@pytest.mark.parametrize("taken", ["rate_y", "trips"])
+def test_a_label_column_named_like_a_feature_is_refused_until_names_are_full(store: Any, taken: str) -> None:
+    labels = LABELS.rename({"label": taken}).to_pandas()
+    with pytest.raises(Exception, match=taken):
+        store.get_historical_features(labels, [f"stats:{taken}"])
+    found = store.get_historical_features(labels, [f"stats:{taken}"], full_feature_names=True).to_arrow()
+    assert found[taken].to_pylist() == LABELS["label"].to_list()
+    expected = store.get_historical_features(LABELS.to_pandas(), [f"stats:{taken}"]).to_arrow()[taken]
+    assert found[f"stats__{taken}"] == expected
+
+
+@pytest.mark.parametrize("taken", ["rate", "rate_x", "rate_y_y", "trips_y"])
+def test_label_columns_that_are_nearly_named_like_features_stay(store: Any, taken: str) -> None:
+    labels = LABELS.rename({"label": taken}).to_pandas()
+    found = store.get_historical_features(labels, ["stats:rate_y", "stats:trips"]).to_arrow()
+    assert found.column_names == [*labels.columns, "rate_y", "trips"]
+    assert found[taken].to_pylist() == LABELS["label"].to_list()
+    assert found["rate_y"].to_pylist() == [0.5, 0.25, 0.75, None, 0.5]
+
+
 def test_a_missing_join_key_is_named(store: Any) -> None:
     with pytest.raises(Exception, match="driver_id"):
         store.get_historical_features(LABELS.drop("driver_id").to_pandas(), ["stats:trips"])
