@@ -25,8 +25,8 @@ _REPEATED = re.compile(r"(id=None\))\d+")
 def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
     """Mark what is expected, and leave out what is about other stores, and repetition.
 
-    Our store stands under the names of several of Feast's, so that tests which are kept to those run on it; the others would run
-    once for each name.
+    Our store stands under the names of several of Feast's, so that tests which are kept to those run on it; the others would
+    run once for each name.
     """
     once: dict[str, Any] = {}
     for item in items:
