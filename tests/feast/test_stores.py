@@ -182,6 +182,17 @@ def test_nulls_in_lists_stay(store: Any) -> None:
     assert found["tags"].to_pylist() == [["a", None]]
 
 
+def test_lists_of_instants_without_a_zone_are_utc(server: ValkeyServer, tmp_path: Path) -> None:
+    made = make_store(tmp_path, server.url, project="zones")
+    who, naive = driver(), datetime(2026, 1, 2, 3)  # noqa: DTZ001 - as files without a zone have it
+    rows = pl.DataFrame({"driver_id": [1], "times": [[naive, None]], "at": [naive], "event_timestamp": [ago(hours=1)]})
+    fields = {"times": ft.Array(ft.UnixTimestamp), "at": ft.UnixTimestamp}
+    made.apply([who, view("stats", [who], source(tmp_path / "s.parquet", rows), fields)])
+    found = made.get_historical_features(LABELS[1:3].to_pandas(), ["stats:times", "stats:at"]).to_arrow()
+    assert found["times"].to_pylist() == [None, [naive.replace(tzinfo=UTC), None]]
+    assert found["at"].to_pylist() == [None, naive.replace(tzinfo=UTC)]
+
+
 def test_asynchronous_answers_are_the_same(store: Any) -> None:
     refs, rows = ["stats:trips", "stats:tags", "stats:rate_y"], [{"driver_id": i} for i in (1, 2, 3, 4)]
 

@@ -22,7 +22,7 @@ from featurestore.registry.definitions import Entity, FeatureView
 from featurestore.registry.records import Field
 from featurestore.registry.types import plain_arrow
 from featurestore.transforms import engines
-from featurestore.transforms.casts import cast_exactly, type_of
+from featurestore.transforms.casts import cast_exactly, polars_type, type_of
 from featurestore.transforms.views import ComputedView
 
 _NO_KEY: Final = "__dummy_id"
@@ -187,11 +187,12 @@ def _lookup(part: Part, keys: dict[str, str], types: pl.Schema) -> ViewLookup:
 
 
 def _exact(name: str, schema: pl.Schema) -> pl.Expr:
-    """A feature column; instants in nanoseconds become microseconds, a column of nulls becomes text."""
+    """A feature column in the type that its values have here: instants as microseconds in UTC, in lists too; nulls as text."""
     dtype = schema.get(name)
-    if isinstance(dtype, pl.Datetime):
-        return instant(pl.col(name)).alias(name)
-    return pl.col(name).cast(pl.String) if dtype == pl.Null else pl.col(name)
+    if dtype is None:
+        return pl.col(name)
+    kind = pl.String() if dtype == pl.Null else polars_type(type_of(dtype, name))
+    return pl.col(name) if kind == dtype else pl.col(name).cast(kind)
 
 
 def _as_key(labels: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Series:
