@@ -182,10 +182,12 @@ def test_nulls_in_lists_stay(store: Any) -> None:
     assert found["tags"].to_pylist() == [["a", None]]
 
 
-def test_lists_of_instants_without_a_zone_are_utc(server: ValkeyServer, tmp_path: Path) -> None:
-    made = make_store(tmp_path, server.url, project="zones")
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_instants_without_a_zone_are_utc_in_lists_too(server: ValkeyServer, tmp_path: Path, unit: Any) -> None:
+    made = make_store(tmp_path, server.url, project=f"zones_{unit}")
     who, naive = driver(), datetime(2026, 1, 2, 3)  # noqa: DTZ001 - as files without a zone have it
     rows = pl.DataFrame({"driver_id": [1], "times": [[naive, None]], "at": [naive], "event_timestamp": [ago(hours=1)]})
+    rows = rows.with_columns(pl.col("at").dt.cast_time_unit(unit), pl.col("times").cast(pl.List(pl.Datetime(unit))))
     fields = {"times": ft.Array(ft.UnixTimestamp), "at": ft.UnixTimestamp}
     made.apply([who, view("stats", [who], source(tmp_path / "s.parquet", rows), fields)])
     found = made.get_historical_features(LABELS[1:3].to_pandas(), ["stats:times", "stats:at"]).to_arrow()

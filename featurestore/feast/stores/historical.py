@@ -22,7 +22,8 @@ from featurestore.registry.definitions import Entity, FeatureView
 from featurestore.registry.records import Field
 from featurestore.registry.types import plain_arrow
 from featurestore.transforms import engines
-from featurestore.transforms.casts import cast_exactly, polars_type, type_of
+from featurestore.transforms.casts import INSTANT as INSTANT_TYPE
+from featurestore.transforms.casts import cast_exactly, type_of
 from featurestore.transforms.views import ComputedView
 
 _NO_KEY: Final = "__dummy_id"
@@ -191,8 +192,20 @@ def _exact(name: str, schema: pl.Schema) -> pl.Expr:
     dtype = schema.get(name)
     if dtype is None:
         return pl.col(name)
-    kind = pl.String() if dtype == pl.Null else polars_type(type_of(dtype, name))
+    kind = _kind(dtype)
     return pl.col(name) if kind == dtype else pl.col(name).cast(kind)
+
+
+def _kind(dtype: Any) -> Any:
+    if dtype == pl.Null:
+        return pl.String()
+    if isinstance(dtype, pl.Datetime):
+        return INSTANT_TYPE
+    if isinstance(dtype, pl.List):
+        return pl.List(_kind(dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(field.name, _kind(field.dtype)) for field in dtype.fields])
+    return dtype
 
 
 def _as_key(labels: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Series:
