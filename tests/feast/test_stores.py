@@ -93,6 +93,12 @@ def test_columns_of_nulls_keep_their_types(store: Any) -> None:
     assert list(found.to_arrow(include_event_timestamps=True).column_names)[2:4] == ["trips", "trips__ts"]
 
 
+@pytest.mark.parametrize("odd", [{}, {"other": 1}, {"driver_id": 2, "other": 1}])
+def test_an_entity_row_with_other_keys_is_named(store: Any, odd: dict[str, int]) -> None:
+    with pytest.raises(Exception, match="entity row 1 has other keys"):
+        store.get_online_features(["stats:trips"], [{"driver_id": 1}, odd, {"driver_id": 3}])
+
+
 def test_a_request_by_columns_is_one_by_rows(store: Any) -> None:
     from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 
