@@ -23,6 +23,7 @@ State = Literal["ok", "missing", "problem"]
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "gpu": ("cudf", "cudf_polars", "cupy"),
     "gx": ("great_expectations",),
+    "grpc": ("grpc",),
     "kafka": ("confluent_kafka",),
     "postgres": ("psycopg",),
     "pandas": ("pandas",),

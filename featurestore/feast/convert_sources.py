@@ -132,9 +132,11 @@ class SourceConverter:
         notes = Notes()
         if kind == "push":
             notes.changed(f"push to {became!r}: the rows land in the lake and in the online store in one call")
+        elif "kafka_options" in stream:
+            _tell_kafka(notes, stream["kafka_options"], became)
         else:
             notes.changed(
-                f"its rows land in {became!r}; the topic stands in the tags of that source, a consumer is yours to start"
+                f"its rows land in {became!r}; the stream stands in the tags of that source, a consumer is yours to start"
             )
         self._findings.append(notes.finding(f"{kind} source", name, became))
 
@@ -188,3 +190,14 @@ def _renaming(mapping: dict[str, str]) -> SourceCode | None:
         return None
     names = ", ".join(f"{json.dumps(old)}: {json.dumps(new)}" for old, new in sorted(mapping.items()))
     return SourceCode("<lambda>", f"lambda rows: rows.rename({{{names}}}, strict=False)")
+
+
+def _tell_kafka(notes: Notes, options: Message, source: str) -> None:
+    topic, servers = options.get("topic", ""), options.get("kafka_bootstrap_servers", "")
+    notes.changed(
+        f"its messages land in {source!r}, each once, by featurestore.ingestion.kafka.consume(store, {source!r}, "
+        f"topic={topic!r}, bootstrap={servers!r}), a process that you start; then materialize"
+    )
+    for form, name in (("avro_format", "Avro"), ("proto_format", "protocol buffers")):
+        if form in options.get("message_format", {}):
+            notes.lost(f"messages in {name}: consume reads JSON objects")

@@ -29,7 +29,7 @@ KAFKA = {
     "type": 3,
     "name": "trips_kafka",
     "batch_source": TRIPS,
-    "kafka_options": {"kafka_bootstrap_servers": "broker:9092", "topic": "trips"},
+    "kafka_options": {"kafka_bootstrap_servers": "broker:9092", "topic": "trips", "message_format": {"avro_format": b""}},
 }
 STATS_COLUMNS = [
     {"name": "conv_rate", "value_type": FLOAT, "description": "accepted of offered"},

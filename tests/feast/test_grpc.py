@@ -107,7 +107,7 @@ def caller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caller]:
         store.materialize()
     port = free_port()
     with (
-        served(folder, "--grpc-port", str(port), log=folder / "served.log"),
+        served(folder, "--workers", "2", "--grpc-port", str(port), log=folder / "served.log"),
         grpc.insecure_channel(f"127.0.0.1:{port}") as channel,
     ):
         yield Caller(channel)

@@ -104,6 +104,8 @@ def test_a_service_keeps_selections_aliases_and_join_key_maps(definitions: Defin
         ("trip windows", "changed", "the aggregation 'entropy' of 'fare'"),
         ("stats source", "changed", "arrival time"),
         ("stats_push", "changed", "push to 'stats_source'"),
+        ("trips_kafka", "changed", "kafka.consume(store, 'trips', topic='trips', bootstrap='broker:9092')"),
+        ("trips_kafka", "changed", "left out: messages in Avro"),
         ("global_stats", "none", "no entities"),
         ("pickled", "none", "no source text"),
         ("churn", "none", "labels"),

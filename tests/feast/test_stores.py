@@ -93,6 +93,12 @@ def test_columns_of_nulls_keep_their_types(store: Any) -> None:
     assert list(found.to_arrow(include_event_timestamps=True).column_names)[2:4] == ["trips", "trips__ts"]
 
 
+@pytest.mark.parametrize("odd", [{}, {"other": 1}, {"driver_id": 2, "other": 1}])
+def test_an_entity_row_with_other_keys_is_named(store: Any, odd: dict[str, int]) -> None:
+    with pytest.raises(Exception, match="entity row 1 has other keys"):
+        store.get_online_features(["stats:trips"], [{"driver_id": 1}, odd, {"driver_id": 3}])
+
+
 def test_a_request_by_columns_is_one_by_rows(store: Any) -> None:
     from feast.protos.feast.types.Value_pb2 import RepeatedValue, Value
 
@@ -119,6 +125,26 @@ def test_a_range_without_labels_gives_the_rows_of_the_range(store: Any) -> None:
 def test_labels_by_query_are_labels(store: Any) -> None:
     query = f"select 1 as driver_id, timestamptz '{ago(hours=2).isoformat()}' as event_timestamp"
     assert store.get_historical_features(query, ["stats:trips"]).to_arrow()["trips"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize("taken", ["rate_y", "trips"])
+def test_a_label_column_named_like_a_feature_is_refused_until_names_are_full(store: Any, taken: str) -> None:
+    labels = LABELS.rename({"label": taken}).to_pandas()
+    with pytest.raises(Exception, match=taken):
+        store.get_historical_features(labels, [f"stats:{taken}"])
+    found = store.get_historical_features(labels, [f"stats:{taken}"], full_feature_names=True).to_arrow()
+    assert found[taken].to_pylist() == LABELS["label"].to_list()
+    expected = store.get_historical_features(LABELS.to_pandas(), [f"stats:{taken}"]).to_arrow()[taken]
+    assert found[f"stats__{taken}"] == expected
+
+
+@pytest.mark.parametrize("taken", ["rate", "rate_x", "rate_y_y", "trips_y"])
+def test_label_columns_that_are_nearly_named_like_features_stay(store: Any, taken: str) -> None:
+    labels = LABELS.rename({"label": taken}).to_pandas()
+    found = store.get_historical_features(labels, ["stats:rate_y", "stats:trips"]).to_arrow()
+    assert found.column_names == [*labels.columns, "rate_y", "trips"]
+    assert found[taken].to_pylist() == LABELS["label"].to_list()
+    assert found["rate_y"].to_pylist() == [0.5, 0.25, 0.75, None, 0.5]
 
 
 def test_a_missing_join_key_is_named(store: Any) -> None:
@@ -160,6 +186,19 @@ def test_instants_keep_their_fractions(store: Any) -> None:
 def test_nulls_in_lists_stay(store: Any) -> None:
     found = store.get_historical_features(LABELS[:1].to_pandas(), ["stats:tags"]).to_arrow()
     assert found["tags"].to_pylist() == [["a", None]]
+
+
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+def test_instants_without_a_zone_are_utc_in_lists_too(server: ValkeyServer, tmp_path: Path, unit: Any) -> None:
+    made = make_store(tmp_path, server.url, project=f"zones_{unit}")
+    who, naive = driver(), datetime(2026, 1, 2, 3)  # noqa: DTZ001 - as files without a zone have it
+    rows = pl.DataFrame({"driver_id": [1], "times": [[naive, None]], "at": [naive], "event_timestamp": [ago(hours=1)]})
+    rows = rows.with_columns(pl.col("at").dt.cast_time_unit(unit), pl.col("times").cast(pl.List(pl.Datetime(unit))))
+    fields = {"times": ft.Array(ft.UnixTimestamp), "at": ft.UnixTimestamp}
+    made.apply([who, view("stats", [who], source(tmp_path / "s.parquet", rows), fields)])
+    found = made.get_historical_features(LABELS[1:3].to_pandas(), ["stats:times", "stats:at"]).to_arrow()
+    assert found["times"].to_pylist() == [None, [naive.replace(tzinfo=UTC), None]]
+    assert found["at"].to_pylist() == [None, naive.replace(tzinfo=UTC)]
 
 
 def test_asynchronous_answers_are_the_same(store: Any) -> None:

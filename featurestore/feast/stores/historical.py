@@ -22,6 +22,7 @@ from featurestore.registry.definitions import Entity, FeatureView
 from featurestore.registry.records import Field
 from featurestore.registry.types import plain_arrow
 from featurestore.transforms import engines
+from featurestore.transforms.casts import INSTANT as INSTANT_TYPE
 from featurestore.transforms.casts import cast_exactly, type_of
 from featurestore.transforms.views import ComputedView
 
@@ -187,11 +188,24 @@ def _lookup(part: Part, keys: dict[str, str], types: pl.Schema) -> ViewLookup:
 
 
 def _exact(name: str, schema: pl.Schema) -> pl.Expr:
-    """A feature column; instants in nanoseconds become microseconds, a column of nulls becomes text."""
+    """A feature column in the type that its values have here: instants as microseconds in UTC, in lists too; nulls as text."""
     dtype = schema.get(name)
+    if dtype is None:
+        return pl.col(name)
+    kind = _kind(dtype)
+    return pl.col(name) if kind == dtype else pl.col(name).cast(kind)
+
+
+def _kind(dtype: Any) -> Any:
+    if dtype == pl.Null:
+        return pl.String()
     if isinstance(dtype, pl.Datetime):
-        return instant(pl.col(name)).alias(name)
-    return pl.col(name).cast(pl.String) if dtype == pl.Null else pl.col(name)
+        return INSTANT_TYPE
+    if isinstance(dtype, pl.List):
+        return pl.List(_kind(dtype.inner))
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct([pl.Field(field.name, _kind(field.dtype)) for field in dtype.fields])
+    return dtype
 
 
 def _as_key(labels: pl.DataFrame, column: str, dtype: pl.DataType) -> pl.Series:

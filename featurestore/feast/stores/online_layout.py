@@ -118,7 +118,7 @@ class RowForms:
     def decode(self, store: OnlineStore, layout: ViewLayout, rows: Sequence[bytes], names: Sequence[str]) -> list[list[Any]]:
         """The features of rows, whatever form each has; None where its form lacks a feature, or has it in another type."""
         header = layout.codec.header
-        if all(row.startswith(header) for row in rows):
+        if {row[:_HEADER] for row in rows} == {header}:
             return layout.codec.decode_lists(rows, names)
         lists: list[list[Any]] = [[None] * len(rows) for _ in names]
         for found in {row[:_HEADER] for row in rows}:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from feast import utils
@@ -125,15 +126,27 @@ def _columns(entity_rows: Any) -> dict[str, list[Any]]:
         # A column may also be a protocol buffer of repeated values, or an array.
         given: dict[str, Any] = {name: getattr(values, "val", values) for name, values in entity_rows.items()}
     else:
-        rows = list(entity_rows)
-        names = rows[0].keys() if rows else ()
-        for number, row in enumerate(rows):
-            if row.keys() != names:
-                raise RequestError(
-                    f"entity row {number} has other keys than the first: {', '.join(row)}", hint="give all the same keys"
-                )
-        given = {name: [row[name] for row in rows] for name in names}
-    return {name: [to_native(v) if isinstance(v, Value) else v for v in values] for name, values in given.items()}
+        given = _turned(list(entity_rows))
+    return {
+        name: [to_native(v) if isinstance(v, Value) else v for v in values] if Value in set(map(type, values)) else list(values)
+        for name, values in given.items()
+    }
+
+
+def _turned(rows: list[Mapping[str, Any]]) -> dict[str, Any]:
+    """Rows as columns.
+
+    Raises:
+        RequestError: a row has other keys than the first.
+    """
+    names = rows[0].keys() if rows else ()
+    if sum(map(len, rows)) == len(names) * len(rows):
+        with suppress(KeyError):
+            return {name: [row[name] for row in rows] for name in names}
+    number = next(number for number, row in enumerate(rows) if row.keys() != names)
+    raise RequestError(
+        f"entity row {number} has other keys than the first: {', '.join(rows[number])}", hint="give all the same keys"
+    )
 
 
 def _read_columns(

@@ -36,4 +36,4 @@ class FeatureStoreOnlineStoreCreator(OnlineStoreCreator):
 AVAILABLE_OFFLINE_STORES = [("local", FeatureStoreDataSourceCreator)]
 _STORE = ({"type": "featurestore.feast.FeatureStoreOnlineStore"}, FeatureStoreOnlineStoreCreator)
 # Under the names of stores that some tests are kept to: those tests run too.
-AVAILABLE_ONLINE_STORES = {"redis": _STORE, "sqlite": _STORE}
+AVAILABLE_ONLINE_STORES = {"redis": _STORE, "sqlite": _STORE, "mongodb": _STORE, "postgres": _STORE}
