@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 
@@ -21,43 +21,41 @@ from featurestore.transforms.windows.columns import HostArray, interpolated
 from featurestore.transforms.windows.event_tree import EventTree, Rows
 from featurestore.transforms.windows.kernels import KERNELS, Answer, Kernel
 from featurestore.transforms.windows.layout import Ranges
-from featurestore.transforms.windows.sketches import DistinctSketch, FrequentSketch, QuantileSketch, keys_of, texts_of
+from featurestore.transforms.windows.sketches import (
+    DistinctSketch,
+    FrequentSketch,
+    QuantileSketch,
+    Sketch,
+    keys_of,
+    texts_of,
+)
 from featurestore.transforms.windows.values import Values
 
-_Kind: TypeAlias = Literal["distinct", "quantile", "frequent"]
 
-
-class _Column:
-    """The values of a bucket as sketches take them; each form is made when first asked for, of the distinct values."""
+class SketchColumn:
+    """Values as sketches take them; each form is made when first asked for, of the distinct values."""
 
     def __init__(self, values: Values) -> None:
         self._values = values
         self.codes, self._places = values.distinct
 
-    def tree(self, kind: _Kind, size: int) -> EventTree[Any]:
-        """Sketches of one kind and size."""
-        times = self._values.times
-        match kind:
-            case "distinct":
-                return EventTree(times, lambda rows: DistinctSketch.of(self._keys[self._in(rows)], size), DistinctSketch.merged)
-            case "quantile":
-                return EventTree(
-                    times, lambda rows: QuantileSketch.of(self._numbers[self._in(rows)], size), QuantileSketch.merged
-                )
-            case "frequent":
-                return EventTree(times, lambda rows: self._frequent(rows, size), FrequentSketch.merged)
+    def tree(self, sketch: Sketch, size: int) -> EventTree[Any]:
+        """Sketches of one kind and size of any rows."""
+        return EventTree(self._values.times, lambda rows: self.sketch(sketch, size, rows), sketch.merged)
+
+    def sketch(self, sketch: Sketch, size: int, rows: Rows) -> Any:
+        """The sketch of some rows."""
+        places: HostArray = self._places[slice(rows.start, rows.stop) if isinstance(rows, range) else rows]
+        if sketch is DistinctSketch:
+            return DistinctSketch.of(self._keys[places], size)
+        if sketch is QuantileSketch:
+            return QuantileSketch.of(self._numbers[places], size)
+        distinct, counts = np.unique(places, return_counts=True)
+        return FrequentSketch.of([self._texts[place] for place in distinct.tolist()], counts.tolist(), size)
 
     def place(self, text: str) -> int:
         """The place of a value among the distinct ones."""
         return self._place_of[text]
-
-    def _in(self, rows: Rows) -> HostArray:
-        found: HostArray = self._places[slice(rows.start, rows.stop) if isinstance(rows, range) else rows]
-        return found
-
-    def _frequent(self, rows: Rows, size: int) -> FrequentSketch:
-        places, counts = np.unique(self._in(rows), return_counts=True)
-        return FrequentSketch.of([self._texts[place] for place in places.tolist()], counts.tolist(), size)
 
     @property
     def _decoded(self) -> Any:
@@ -81,29 +79,29 @@ class _Column:
 
 
 def _count_distinct(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
-    size = _size("count_distinct", parameters)
+    size = size_of("count_distinct", parameters)
     exact = KERNELS["count_distinct"](values, ranges, parameters)
     found, large = exact.data, exact.data > _limit("count_distinct", size)
-    for places, sketch in _sketches(values, ranges, large, "distinct", size):
+    for places, sketch in _sketches(values, ranges, large, DistinctSketch, size):
         found[places] = sketch.count()
     return exact
 
 
 def _quantile(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
-    size = _size("quantile", parameters)
+    size = size_of("quantile", parameters)
     count = values.count(ranges)
     large = count > _limit("quantile", size)
     exact = KERNELS["quantile"](values, ranges.some(np, ~large), parameters)
     low, high, weight = exact.data
     found = np.zeros(len(ranges))
     found[~large] = interpolated(values.decoded(low, exact.valid), values.decoded(high, exact.valid), weight)
-    for places, sketch in _sketches(values, ranges, large, "quantile", size):
+    for places, sketch in _sketches(values, ranges, large, QuantileSketch, size):
         found[places] = sketch.quantile(parameters["q"])
     return Answer("values", found, count > 0)
 
 
 def _top_k(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
-    n, size = parameters["n"], _size("top_k", parameters)
+    n, size = parameters["n"], size_of("top_k", parameters)
     codes, _ = values.distinct
     limit = _limit("top_k", size)
     large = values.count(ranges) > limit
@@ -113,7 +111,7 @@ def _top_k(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Ans
     column = _column(values)
     owners = [np.repeat(np.nonzero(~large)[0], np.asarray(exact.lengths))]
     found = [exact.data]
-    for places, sketch in _sketches(values, ranges, large, "frequent", size):
+    for places, sketch in _sketches(values, ranges, large, FrequentSketch, size):
         ranked = sorted((-count, column.place(text)) for text, count in sketch.counts())[:n]
         found.append(np.tile(codes[[value for _, value in ranked]], places.size))
         owners.append(np.repeat(places, len(ranked)))
@@ -131,7 +129,8 @@ def _mode(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answ
     return Answer("codes", found, there, empty=top.empty)
 
 
-def _size(function: str, parameters: Mapping[str, Any]) -> int:
+def size_of(function: str, parameters: Mapping[str, Any]) -> int:
+    """The size of a feature's sketch."""
     return sketch_size(function, parameters.get("max_error"), parameters.get("n", 1))
 
 
@@ -139,16 +138,16 @@ def _limit(function: str, size: int) -> int:
     return APPROXIMATIONS[function].exact_up_to(size)
 
 
-def _column(values: Values) -> _Column:
-    held: _Column = values.once(None, "sketched", lambda: _Column(values))
+def _column(values: Values) -> SketchColumn:
+    held: SketchColumn = values.once(None, "sketched", lambda: SketchColumn(values))
     return held
 
 
-def _sketches(values: Values, ranges: Ranges, chosen: HostArray, kind: _Kind, size: int) -> Iterator[tuple[HostArray, Any]]:
+def _sketches(values: Values, ranges: Ranges, chosen: HostArray, sketch: Sketch, size: int) -> Iterator[tuple[HostArray, Any]]:
     """The sketch of each chosen range; with all the places where the same rows were asked for."""
     if not chosen.any():
         return
-    tree: EventTree[Any] = values.once(None, f"{kind} {size}", lambda: _column(values).tree(kind, size))
+    tree: EventTree[Any] = values.once(None, f"{sketch.__name__} {size}", lambda: _column(values).tree(sketch, size))
     limits = np.full(len(ranges), -1, dtype=np.int64)
     limits[ranges.mixed] = ranges.limit
     certain = ranges.high.copy()

@@ -18,8 +18,9 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
+from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -47,6 +48,20 @@ def texts_of(column: pl.Series) -> list[str]:
     if kind.is_float():
         return list(map(repr, _floats(column).tolist()))
     return list(map(str, _whole(column).to_list()))
+
+
+def from_texts(texts: Sequence[str], kind: pl.DataType) -> pl.Series:
+    """What :func:`texts_of` was given, as a column of a type."""
+    if kind == pl.String:
+        return pl.Series(texts, dtype=kind)
+    if kind == pl.Binary:
+        return pl.Series([bytes.fromhex(text) for text in texts], dtype=kind)
+    if isinstance(kind, pl.Decimal):
+        return pl.Series([Decimal(text) for text in texts], dtype=kind)
+    if kind.is_float():
+        return pl.Series([float(text) for text in texts], dtype=pl.Float64).cast(kind)
+    whole = pl.Series([int(text) for text in texts], dtype=pl.UInt64 if kind == pl.UInt64 else pl.Int64)
+    return (whole.cast(pl.Int32) if kind == pl.Date else whole).cast(kind)
 
 
 def keys_of(column: pl.Series) -> HostArray:
@@ -259,3 +274,6 @@ class FrequentSketch:
         from datasketches import frequent_strings_sketch
 
         return cls(_HEAD.unpack_from(data)[1], frequent_strings_sketch.deserialize(data[_HEAD.size :]))
+
+
+Sketch: TypeAlias = type[DistinctSketch] | type[QuantileSketch] | type[FrequentSketch]
