@@ -6,8 +6,8 @@ in ``featurestore/registry/approximations.py``. What else is promised:
 * :class:`DistinctSketch` is a function of the *set* of values: the same bits in whatever order they came, however they were
   split and merged.
 * :class:`QuantileSketch` and :class:`FrequentSketch` draw no random numbers, but depend on which parts were merged: the same
-  parts give the same bits; other parts of the same values give an answer within the error. Up to a number of values (distinct
-  values) they are exact, and then alike whatever the parts.
+  parts give the same bits; other parts of the same values, or a :class:`FrequentSketch` that was bytes in between, give an
+  answer within the error. Up to a number of values (distinct values) they are exact, and then alike whatever the parts.
 
 Values come as what they are, not as how a column stored them (``keys_of``, ``texts_of``): 1 is 1 in any width of integer, -0.0
 is 0.0, all NaNs are one value, a decimal is the same with more zeros, a timestamp is its instant.

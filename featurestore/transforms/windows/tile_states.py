@@ -2,8 +2,8 @@
 
 A state is a short list of items for each tile, in columns of ordinary types, of the values that an aggregation sees (its
 ``where=``, ``by=`` and ``skip_nan=`` applied, nulls left out); a tile without such values has no item. Merging is putting
-items in a row, in front of the events that follow the tiles. Every state is a function of the tile's events alone, and exact but
-for sketches:
+items in a row, in front of the events that follow the tiles. Every state is a function of the tile's events alone, and all but
+sketches are exact:
 
 ==============  =====================================================  ===========================================
 state           items of a tile                                        functions
