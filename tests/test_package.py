@@ -36,6 +36,8 @@ HEAVY = [
     "feast",
     "ray",
     "torch",
+    "datasketches",
+    "fastdigest",
     "cudf",
     "cupy",
     "asyncio",

@@ -27,7 +27,7 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "kafka": ("confluent_kafka",),
     "postgres": ("psycopg",),
     "pandas": ("pandas",),
-    "sketches": ("datasketches",),
+    "sketches": ("datasketches", "fastdigest"),
     "torch": ("torch",),
     "ray": ("ray",),
     "feast": ("feast",),

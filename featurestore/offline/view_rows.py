@@ -14,6 +14,7 @@ import polars as pl
 from featurestore.features import ViewLookup
 from featurestore.offline.labels import INSTANT
 from featurestore.offline.lookups import STATUS, Answer, check_arrival_known, look_up
+from featurestore.registry.feature_names import stem
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms import engines
 from featurestore.transforms.engines import EngineRecord
@@ -138,6 +139,9 @@ class WindowRows:
             as_known=self.as_known,
             xp=engines.arrays(engine),
         )
+        approximate = [stem(aggregation) for aggregation in view.aggregations if aggregation.approx]
+        if approximate and engine.name == "gpu":
+            engine = engine.falling_back(f"approximate aggregations of {view.name}: {', '.join(approximate)}")
         values = {self.lookup.column(f.name): found[f.name] for f in self.lookup.features}
         present = pl.when(pl.all().is_not_null()).then(pl.lit("PRESENT")).otherwise(pl.lit("NULL")).cast(STATUS).name.keep()
         frame = pl.DataFrame(values)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from featurestore.errors import DefinitionError, did_you_mean
 from featurestore.registry.aggregations import Aggregation, Window
+from featurestore.registry.approximations import APPROXIMATIONS, is_installed
 from featurestore.registry.feature_names import stem
 from featurestore.registry.functions import FUNCTIONS, Function, accepted, taken
 from featurestore.registry.records import Expression
@@ -73,8 +74,7 @@ def _problems(aggregation: Aggregation, columns: Mapping[str, DataType] | None) 
             f"with a negative delay of {format_duration(-aggregation.delay)}, which would look ahead",
             "delay= is zero or more",
         )
-    if aggregation.approx:
-        yield "with approx=True, and it has no approximate form", "leave out approx=: the exact answer is computed"
+    yield from _approx_problems(aggregation)
     if aggregation.where is not None and not treats_rows_alone(json.loads(aggregation.where.data)):
         yield (
             "with a where= that mixes rows, so that later events would decide on earlier ones",
@@ -87,6 +87,26 @@ def _problems(aggregation: Aggregation, columns: Mapping[str, DataType] | None) 
     yield from _parameter_problems(aggregation, function)
     if columns is not None:
         yield from _type_problems(aggregation, function, columns)
+
+
+def _approx_problems(aggregation: Aggregation) -> Iterator[Found]:
+    given: dict[str, Any] = json.loads(aggregation.parameters)
+    form = APPROXIMATIONS.get(aggregation.function)
+    if not aggregation.approx:
+        if "max_error" in given:
+            yield "with max_error=, and it is exact", "leave out max_error=" + ("" if form is None else ", or add approx=True")
+        return
+    if form is None:
+        yield (
+            f"with approx=True, and {aggregation.function} has no approximate form",
+            f"leave out approx=: the exact answer is computed ({', '.join(APPROXIMATIONS)} have one)",
+        )
+        return
+    error = given.get("max_error", form.default)
+    if isinstance(error, bool) or not isinstance(error, int | float) or not form.least <= error <= form.most:
+        yield f"with max_error={error!r}", f"max_error= is its {form.measure}: {form.least} to {form.most}"
+    if not is_installed(form.library):
+        yield f"with approx=True, and {form.library} is not installed", "pip install 'featurestore[sketches]'"
 
 
 def _window_problems(window: Window) -> Iterator[Found]:
@@ -104,7 +124,7 @@ def _parameter_problems(aggregation: Aggregation, function: Function) -> Iterato
     given: dict[str, Any] = json.loads(aggregation.parameters)
     allowed = {*function.required, "skip_nan", *(("values",) if aggregation.by is not None else ())}
     for name in given:
-        if name not in allowed:
+        if name not in allowed and name != "max_error":
             yield f"with an unknown parameter {name!r}", did_you_mean(name, allowed)
     for name in function.required:
         if name not in given:

@@ -90,11 +90,12 @@ class Aggregation:
         delay: how long before the instant the window ends; a negative one would look ahead, and is refused by ``plan``.
         empty: the value of an empty window, where it is not the function's own (0 for counts, else null).
         name: the stem of the feature names, instead of ``{column}_{function}``.
-        approx: a mergeable sketch in place of the exact answer, where the function has one.
+        approx: a mergeable sketch in place of the exact answer: of ``count_distinct`` (HyperLogLog), ``quantile`` (t-digest),
+            ``top_k`` and ``mode`` (frequent items). ``featurestore.registry.approximations`` states their errors.
         order_by: for ``first`` and ``last``: a column that orders before event time does.
         by: a column with a bounded set of values, one feature per value of ``values``.
         parameters: of the function: ``q`` (quantile), ``n`` (top_k, first_n, last_n), ``half_life`` (decayed),
-            ``values`` (by), ``skip_nan``.
+            ``values`` (by), ``skip_nan``; with ``approx=True``: ``max_error``, the error to keep to.
     """
 
     column: str | None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from featurestore.registry.aggregation_checks import aggregation_problems
 from featurestore.registry.aggregations import Aggregation, Window
+from featurestore.registry.approximations import APPROXIMATIONS, error_bound
 from featurestore.registry.definitions import (
     Definition,
     Entity,
@@ -107,6 +109,7 @@ def aggregation_text(aggregation: Aggregation) -> str:
         ("delay", format_duration(aggregation.delay) if aggregation.delay else None),
         ("empty", aggregation.empty),
         ("approx", True if aggregation.approx else None),
+        ("error", _error(aggregation)),
         ("order by", aggregation.order_by),
         ("by", aggregation.by),
         *json.loads(aggregation.parameters).items(),
@@ -114,6 +117,12 @@ def aggregation_text(aggregation: Aggregation) -> str:
     windows = ", ".join(_window(w) for w in aggregation.windows)
     said = "".join(f"; {name} {value}" for name, value in options if value is not None)
     return f"{stem(aggregation)}: {aggregation.function}({aggregation.column or '*'}) over {windows}{said}"
+
+
+def _error(aggregation: Aggregation) -> str | None:
+    """How far off an approximate aggregation may be; nothing of one that is refused, which a plan shows as well."""
+    bound = None if aggregation_problems([aggregation]) else error_bound(aggregation)
+    return None if bound is None else f"{bound:.3g} ({APPROXIMATIONS[aggregation.function].measure})"
 
 
 def reference_text(reference: FeatureReference) -> str:

@@ -18,6 +18,8 @@ decayed_sum      number, Bool        Float64                       half_life, sk
 decayed_count    any, or None        Float64                       half_life, skip_nan
 ===============  ==================  ============================  ==============================================
 
+With ``approx=True``, ``count_distinct``, ``quantile``, ``top_k`` and ``mode`` also take ``max_error`` (``approximations.py``).
+
 "Plain" is every type but Struct. Of a Vector, numeric functions are taken element by element and give a Vector; of a List,
 every function but count, decayed_count, first, last, first_n and last_n takes the elements as values of their own.
 """

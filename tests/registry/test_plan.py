@@ -166,6 +166,17 @@ def test_what_may_not_be_applied_is_shown_and_refused(catalog: Catalog) -> None:
     assert "May not be applied:" in str(plan)
 
 
+def test_an_approximate_aggregation_says_how_far_off_it_may_be(catalog: Catalog) -> None:
+    def shown(**parameters: Any) -> Plan:
+        about = Aggregation("wind", "quantile", q=0.5, windows=["1d"], approx=True, **parameters)
+        return plan_of(catalog, view={"transform": None, "aggregations": [about]})
+
+    assert "error 0.05 (error in rank, as a share of the values)" in str(shown(max_error=0.05))
+    refused = shown(max_error="much")
+    assert "max_error='much'" in str(refused.problems[0])
+    assert "max_error= is its error in rank, as a share of the values: 0.0005 to 0.05" in str(refused)
+
+
 def test_as_data(catalog: Catalog) -> None:
     data = json.loads(json.dumps(plan_of(catalog, view={"ttl": None}).to_dict()))
     assert data["base"] == 1

@@ -12,6 +12,7 @@ import pytest
 from featurestore import Aggregation, Entity, FeatureView
 from featurestore import types as t
 from featurestore.errors import DefinitionError
+from featurestore.registry import aggregation_checks
 from featurestore.registry.aggregations import Window, lifetime, sawtooth, sliding, tumbling
 from featurestore.registry.feature_names import stem
 from featurestore.registry.records import Field
@@ -100,7 +101,22 @@ def test_names_and_types() -> None:
         (Aggregation("delay", "decayed_sum"), "without half_life="),
         (Aggregation("delay", "decayed_sum", half_life="1x"), "with half_life='1x'"),
         (Aggregation("delay", "sum", bounds="[["), "unknown bounds"),  # type: ignore[arg-type]
-        (Aggregation("delay", "sum", approx=True), "no approximate form"),
+        (
+            Aggregation("delay", "sum", approx=True),
+            "sum has no approximate form.*\n.*count_distinct, mode, quantile, top_k have one",
+        ),
+        (Aggregation("delay", "nope", approx=True), "unknown function 'nope'"),
+        (Aggregation("delay", "quantile", q=0.5, approx=True, max_error=0.9), "max_error=0.9.*\n.*in rank.*0.0005 to 0.05"),
+        (Aggregation("delay", "quantile", q=0.5, approx=True, max_error=True), "max_error=True"),
+        (
+            Aggregation("carrier", "count_distinct", approx=True, max_error="1%"),
+            "max_error='1%'.*\n.*standard error.*0.003 to 0.1",
+        ),
+        (Aggregation("carrier", "count_distinct", approx=True, lg_k=12), "unknown parameter 'lg_k'"),
+        (Aggregation("carrier", "top_k", n=3, max_error=0.1), "max_error=, and it is exact.*\n.*add approx=True"),
+        (Aggregation("delay", "sum", max_error=0.1), "max_error=, and it is exact.*\n.*leave out max_error="),
+        (Aggregation("carrier", "quantile", q=0.5, approx=True), "takes numbers, and 'carrier' is String"),
+        (Aggregation("place", "count_distinct", approx=True), "takes values that compare"),
         (Aggregation("delay", "sum", order_by="at"), "with order_by="),
         (Aggregation("delay", "last", order_by="place"), "ordered by 'place'"),
         (Aggregation("delay", "sum", where=pl.col("nothing") > 1), "where= cannot be evaluated"),
@@ -124,6 +140,13 @@ def test_what_cannot_be_computed_is_refused(aggregation: Aggregation, message: s
     assert repr(stem(aggregation)) in str(caught.value)
     assert caught.value.location is not None
     assert caught.value.hint
+
+
+def test_a_sketch_whose_library_is_missing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aggregation_checks, "is_installed", lambda library: False)
+    with pytest.raises(DefinitionError, match=r"fastdigest is not installed.*\n.*pip install 'featurestore\[sketches\]'"):
+        window_schema(view(Aggregation("delay", "quantile", q=0.5, approx=True)), FLIGHTS)
+    window_schema(view(Aggregation("delay", "quantile", q=0.5)), FLIGHTS)
 
 
 def test_two_features_of_one_name_are_refused() -> None:

@@ -29,7 +29,11 @@ class EngineRecord:
 
     def merged(self, other: EngineRecord) -> EngineRecord:
         """This record with the fallbacks of another one too."""
-        return replace(self, fallbacks=tuple(dict.fromkeys((*self.fallbacks, *other.fallbacks))))
+        return self.falling_back(*other.fallbacks)
+
+    def falling_back(self, *texts: str) -> EngineRecord:
+        """This record with more that was left to the CPU."""
+        return replace(self, fallbacks=tuple(dict.fromkeys((*self.fallbacks, *texts))))
 
 
 def choose(requested: str) -> EngineRecord:
@@ -63,8 +67,7 @@ def collect(frame: pl.LazyFrame, engine: str | EngineRecord = "auto") -> tuple[p
     try:
         return gpu.collect(frame), record
     except gpu.NotOnGpu as error:
-        fallback = replace(record, fallbacks=tuple(dict.fromkeys((*record.fallbacks, str(error)))))
-        return cpu.collect(frame), fallback
+        return cpu.collect(frame), record.falling_back(str(error))
 
 
 def arrays(engine: EngineRecord) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from featurestore.registry.functions import taken
 from featurestore.registry.types import Decimal, List, Vector
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.windows import columns
+from featurestore.transforms.windows.approximate import APPROXIMATE
 from featurestore.transforms.windows.collect import Collector
 from featurestore.transforms.windows.columns import HostArray, Operand, polars_type, to_host
 from featurestore.transforms.windows.in_threads import in_threads
@@ -63,7 +65,7 @@ def compute_windows(
             find empty windows. So do keys that have no events.
         label_times: int64, microseconds since the epoch.
         as_known: count only events that had arrived by the instant.
-        xp: the array namespace that computes: ``numpy`` or ``cupy``.
+        xp: the array namespace that computes: ``numpy`` or ``cupy``; approximate aggregations are computed by NumPy anyway.
         bucket_rows: how many events and labels to work on at a time.
         threads: how many buckets to work on at once, on the CPU; None for one a core, at most 8.
 
@@ -79,7 +81,7 @@ def compute_windows(
         pl.col(name).cast(pl.String) for name in sorted(source_columns) if events.schema.get(name) in (pl.Categorical, pl.Enum)
     )
     features = window_features(view, events.head(0).to_arrow().schema)
-    groups = _groups(view, events, features)
+    groups = _groups(view, events, features, xp)
     time, arrival, sequence = (_integers(events[name]) for name in (EVENT_TIME, ARRIVAL_TIME, SEQUENCE))
     keyed_events, keyed_labels = _keyed(event_keys), _keyed(label_keys)
     keys = int(max(event_keys.max(initial=-1), label_keys.max(initial=-1))) + 1
@@ -87,19 +89,23 @@ def compute_windows(
     def compute(bucket: Bucket) -> tuple[HostArray, list[_Answers]]:
         rows, wanted = keyed_events[bucket.events], keyed_labels[bucket.labels]
         wanted = wanted[np.lexsort((label_times[wanted], label_keys[wanted]))]  # neighbours look up neighbours
-        layout = Layout(
-            xp,
-            xp.asarray(event_keys[rows] - bucket.first),
-            xp.asarray(time[rows]),
-            lambda: xp.asarray(arrival[rows]),
-            lambda: xp.asarray(sequence[rows]),
-            xp.asarray(label_keys[wanted] - bucket.first),
-            xp.asarray(label_times[wanted]),
-            as_known=as_known,
-        )
-        sorted_rows = rows[to_host(layout.order)]
+
+        @cache
+        def layout(space: Any) -> tuple[Layout, HostArray]:
+            found = Layout(
+                space,
+                space.asarray(event_keys[rows] - bucket.first),
+                space.asarray(time[rows]),
+                lambda: space.asarray(arrival[rows]),
+                lambda: space.asarray(sequence[rows]),
+                space.asarray(label_keys[wanted] - bucket.first),
+                space.asarray(label_times[wanted]),
+                as_known=as_known,
+            )
+            return found, rows[to_host(found.order)]
+
         with np.errstate(all="ignore"):
-            return wanted, [group.compute(layout, sorted_rows) for group in groups]
+            return wanted, [group.compute(*layout(np if group.on_host else xp)) for group in groups]
 
     place = np.full(label_keys.size, keyed_labels.size, dtype=np.int64)
     answered = 0
@@ -122,6 +128,7 @@ class _Group:
     operand: Operand | None
     order: Operand | None
     skip_nan: bool
+    on_host: bool
     collectors: dict[str, tuple[WindowFeature, Collector]] = field(default_factory=dict)
 
     def compute(self, layout: Layout, rows: HostArray) -> _Answers:
@@ -133,7 +140,8 @@ class _Group:
             windows = tuple((f.window, f.aggregation.bounds, f.aggregation.delay) for f, _ in members)
             if windows not in joint:
                 joint[windows] = values.ranges(joined(layout.xp, [layout.ranges(*window) for window in windows]))
-            answer = KERNELS[feature.function.name](values, joint[windows], self._parameters(values, feature))
+            kernels = APPROXIMATE if feature.aggregation.approx else KERNELS
+            answer = kernels[feature.function.name](values, joint[windows], self._parameters(values, feature))
             size = int(layout.label_keys.size)
             answers += [(collector, answer.part(layout.xp, i, size)) for i, (_, collector) in enumerate(members)]
         return answers
@@ -142,10 +150,12 @@ class _Group:
         for collector, answer in answers:
             collector.add(answer)
 
-    def _by_kernel(self) -> dict[tuple[str, str], list[tuple[WindowFeature, Collector]]]:
-        members: dict[tuple[str, str], list[tuple[WindowFeature, Collector]]] = {}
+    def _by_kernel(self) -> dict[tuple[str, bool, str], list[tuple[WindowFeature, Collector]]]:
+        members: dict[tuple[str, bool, str], list[tuple[WindowFeature, Collector]]] = {}
         for feature, collector in self.collectors.values():
-            members.setdefault((feature.function.name, feature.aggregation.parameters), []).append((feature, collector))
+            aggregation = feature.aggregation
+            kernel = (aggregation.function, aggregation.approx, aggregation.parameters)
+            members.setdefault(kernel, []).append((feature, collector))
         return members
 
     def _parameters(self, values: Values, feature: WindowFeature) -> Mapping[str, Any]:
@@ -160,7 +170,7 @@ class _Group:
         return given
 
 
-def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature]) -> list[_Group]:
+def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], xp: Any) -> list[_Group]:
     groups: dict[tuple[Any, ...], _Group] = {}
     operands: dict[tuple[Any, ...], list[Operand]] = {}
     for feature in features:
@@ -175,10 +185,11 @@ def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFe
         skip_nan = bool(feature.parameters.get("skip_nan", False))
         for j, operand in enumerate(operands[part_key] or [None]):
             where = None if aggregation.where is None else aggregation.where.data
-            key = (*part_key, j, where, aggregation.by, repr(feature.category), skip_nan, aggregation.order_by)
+            on_host = aggregation.approx and xp is not np
+            key = (*part_key, j, where, aggregation.by, repr(feature.category), skip_nan, aggregation.order_by, on_host)
             if key not in groups:
                 order = None if aggregation.order_by is None else columns.values(events[aggregation.order_by])
-                groups[key] = _Group(row_mask(view, events, feature, order), operand, order, skip_nan)
+                groups[key] = _Group(row_mask(view, events, feature, order), operand, order, skip_nan, on_host)
             collector = Collector(view.name, feature, operand, column)
             groups[key].collectors[feature.name] = (feature, collector)
     return list(groups.values())

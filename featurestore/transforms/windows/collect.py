@@ -7,7 +7,7 @@ import polars as pl
 
 from featurestore.errors import TransformError
 from featurestore.registry.types import Decimal
-from featurestore.transforms.windows.columns import HostArray, Operand, decimals, lists, masked, to_host
+from featurestore.transforms.windows.columns import HostArray, Operand, decimals, interpolated, lists, masked, to_host
 from featurestore.transforms.windows.exact import DIGIT
 from featurestore.transforms.windows.kernels import Answer
 from featurestore.transforms.windows.schema import WindowFeature
@@ -104,9 +104,7 @@ class Collector:
 
     def _quantiles(self, place: HostArray, valid: HostArray) -> pl.Series:
         low, high, weight = (_spread_out([a.data[part] for a in self._answers], place) for part in range(3))
-        lower, upper = (self._decode(side, valid).cast(pl.Float64).fill_null(0.0).to_numpy() for side in (low, high))
-        between = lower * (1 - weight) + upper * weight
-        return masked(np.where((lower == upper) | (weight == 0), lower, between), valid)
+        return masked(interpolated(self._decode(low, valid), self._decode(high, valid), weight), valid)
 
 
 def _spread_out(parts: list[HostArray], place: HostArray) -> HostArray:

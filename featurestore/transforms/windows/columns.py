@@ -163,6 +163,12 @@ def lists(flat: pl.Series, lengths: HostArray, data_type: DataType) -> pl.Series
     return pl.Series(pl.from_arrow(pa.LargeListArray.from_arrays(pa.array(offsets), inner))).cast(polars_type(data_type))
 
 
+def interpolated(lower: pl.Series, upper: pl.Series, weight: HostArray) -> HostArray:
+    """Floats between two columns of numbers; 0 where they are null."""
+    low, high = (side.cast(pl.Float64).fill_null(0.0).to_numpy() for side in (lower, upper))
+    return np.where((low == high) | (weight == 0), low, low * (1 - weight) + high * weight)
+
+
 def vectors(columns: list[pl.Series], present: HostArray) -> pl.Series:
     """A vector column of one column per element; null where ``present`` is false."""
     size = len(columns)

@@ -40,6 +40,13 @@ class Ranges:
     def __len__(self) -> int:
         return int(self.low.size)
 
+    def some(self, xp: Any, which: Array) -> Ranges:
+        """Those for which ``which`` is true."""
+        place = xp.cumsum(which) - 1
+        kept = which[self.mixed]
+        mixed = place[self.mixed[kept]]
+        return Ranges(self.low[which], self.high[which], self.end[which], mixed, self.limit[kept], self.certain[kept])
+
 
 class Layout:
     """One bucket's events and labels.

@@ -8,26 +8,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from featurestore.registry import types as t
+from featurestore.registry.functions import taken
 from featurestore.registry.types import Decimal
 from featurestore.transforms.windows import columns
 from featurestore.transforms.windows.api import finished
 from featurestore.transforms.windows.collect import Collector
-from featurestore.transforms.windows.columns import HostArray
+from featurestore.transforms.windows.columns import HostArray, Operand, polars_type
 from featurestore.transforms.windows.expansion import pack_scaled
+from featurestore.transforms.windows.kernels import Answer
 from featurestore.transforms.windows.layout import Ranges
+from featurestore.transforms.windows.merged_sketches import MergedSketches, answer_of
 from featurestore.transforms.windows.ranges import LOWEST, edges, half_open, prefix
-from featurestore.transforms.windows.tile_states import STATES, Seen, State, elements, states
+from featurestore.transforms.windows.tile_states import SKETCHES, STATES, Seen, State, elements, states
 from featurestore.transforms.windows.values import Values, joined
 from featurestore.transforms.windows.weighted import MERGED, Squares, Weighted
 
 if TYPE_CHECKING:
     from featurestore.registry.definitions import FeatureView
     from featurestore.transforms.windows.schema import WindowFeature
+
+
+_Answered: TypeAlias = tuple[Answer, Operand | None, pl.Series | None]
+"""The answers of one aggregation over all its windows, what their codes mean, and the column that their places are in."""
 
 
 class Tiles(Protocol):
@@ -142,14 +150,40 @@ class _Merging:
         collectors: dict[str, list[Collector]] = {feature.name: [] for feature in members}
         size = self._instants.size
         for element in elements(members[0]):
-            row, values, given, column = self._values(members[0], element)
-            ranges = joined(np, [row.ranges(run) for run in runs])
-            answer = MERGED[members[0].function.name](values, ranges, {**members[0].parameters, **given})
+            answering = self._approximate if members[0].aggregation.approx else self._exact
+            answer, operand, column = answering(members[0], element, runs)
             for i, feature in enumerate(members):
-                collector = Collector(self._view.name, feature, values.operand, column)
+                collector = Collector(self._view.name, feature, operand, column)
                 collector.add(answer.part(np, i, size))
                 collectors[feature.name].append(collector)
         return {feature.name: finished(feature, collectors[feature.name], np.arange(size)) for feature in members}
+
+    def _exact(self, feature: WindowFeature, element: int | None, runs: Sequence[_Runs]) -> _Answered:
+        row, values, given, column = self._values(feature, element)
+        ranges = joined(np, [row.ranges(run) for run in runs])
+        answer = MERGED[feature.function.name](values, ranges, {**feature.parameters, **given})
+        return answer, values.operand, column
+
+    def _approximate(self, feature: WindowFeature, element: int | None, runs: Sequence[_Runs]) -> _Answered:
+        (state,) = states(feature, element)
+        seen = Seen(self._view, feature, element, self._events.frame, self._events.times)
+        before_tiles, before_events = self._tiles.before(state), np.asarray(seen.values.before)
+        held = None if before_tiles is None else self._tiles.items(state, 0)
+        if before_tiles is None:
+            before_tiles = np.zeros(self._tiles.starts.size + 1, dtype=np.int64)
+        merging = MergedSketches(SKETCHES[state.kind], state.parameter, held, seen.values)
+        sketches = [
+            sketch
+            for run in runs
+            for sketch in merging.of(
+                before_tiles[run.first_tile],
+                before_tiles[run.last_tile],
+                before_events[run.first_event],
+                before_events[run.last_event],
+            )
+        ]
+        kind = polars_type(taken(feature.function, feature.column_type or t.Int64))
+        return *answer_of(feature, sketches, kind), None
 
     def _runs(self, feature: WindowFeature) -> _Runs:
         left, end = edges(np, feature.window, feature.aggregation.delay, self._instants)

@@ -2,7 +2,8 @@
 
 A state is a short list of items for each tile, in columns of ordinary types, of the values that an aggregation sees (its
 ``where=``, ``by=`` and ``skip_nan=`` applied, nulls left out); a tile without such values has no item. Merging is putting
-items in a row, in front of the events that follow the tiles. Every state is exact, and a function of the tile's events alone:
+items in a row, in front of the events that follow the tiles. Every state is a function of the tile's events alone, and all but
+sketches are exact:
 
 ==============  =====================================================  ===========================================
 state           items of a tile                                        functions
@@ -15,9 +16,12 @@ greatest        the greatest value                                     max, any
 first, last     the n first or last values (and what orders them)      first, last, first_n, last_n
 values          each distinct value, and how often it occurs           count_distinct, mode, top_k, quantile
 decayed         the decayed sum as seen from the last value's instant  decayed_sum, decayed_count
+distinct        a sketch of the values, as bytes (``sketches.py``)     count_distinct, approximate
+digest          the same                                               quantile, approximate
+frequent        the same                                               mode, top_k, approximate
 ==============  =====================================================  ===========================================
 
-One more state (of a sketch, say) is one more entry of ``_KINDS``, and of the table of functions.
+One more state is one more entry of ``_KINDS``, and of the table of functions.
 """
 
 from __future__ import annotations
@@ -34,10 +38,12 @@ from featurestore.registry.functions import FUNCTIONS, output_type, taken
 from featurestore.registry.types import DataType, Decimal, Vector
 from featurestore.transforms.windows import columns, exact, expansion
 from featurestore.transforms.windows.api import row_mask
+from featurestore.transforms.windows.approximate import SketchColumn, size_of
 from featurestore.transforms.windows.columns import HostArray, Operand, polars_type
 from featurestore.transforms.windows.kernels import KERNELS
 from featurestore.transforms.windows.layout import InOrder, Ranges
 from featurestore.transforms.windows.schema import WindowFeature
+from featurestore.transforms.windows.sketches import DistinctSketch, FrequentSketch, QuantileSketch, Sketch
 from featurestore.transforms.windows.values import Values
 
 if TYPE_CHECKING:
@@ -69,6 +75,17 @@ STATES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """The states that answer each function; the first one's items are what its kernel works on."""
 
+SKETCHED: Final[Mapping[str, str]] = {
+    "count_distinct": "distinct",
+    "mode": "frequent",
+    "quantile": "digest",
+    "top_k": "frequent",
+}
+"""The state of each approximate function."""
+
+SKETCHES: Final[Mapping[str, Sketch]] = {"distinct": DistinctSketch, "digest": QuantileSketch, "frequent": FrequentSketch}
+"""By the name of the state."""
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -78,7 +95,7 @@ class State:
         kind: which, see above.
         key: tells it from the other states of the view.
         types: of its columns.
-        parameter: how many values, or the half-life; 0 where there is none.
+        parameter: how many values, the half-life, or the size of a sketch; 0 where there is none.
     """
 
     kind: str
@@ -102,8 +119,8 @@ def states(feature: WindowFeature, element: int | None) -> list[State]:
     """What answers a feature."""
     aggregation, parameter = feature.aggregation, _parameter(feature)
     found = []
-    for kind in STATES[feature.function.name]:
-        own = parameter if kind in ("first", "last", "decayed") else 0
+    for kind in _kinds(feature):
+        own = parameter if kind in ("first", "last", "decayed", *SKETCHES) else 0
         whole = feature.function.whole or (kind == "rows" and aggregation.column is None)
         where = None if aggregation.where is None else aggregation.where.data
         column = None if feature.function.name == "decayed_count" and kind == "decayed" else aggregation.column
@@ -115,7 +132,13 @@ def states(feature: WindowFeature, element: int | None) -> list[State]:
     return found
 
 
+def _kinds(feature: WindowFeature) -> tuple[str, ...]:
+    return (SKETCHED[feature.function.name],) if feature.aggregation.approx else STATES[feature.function.name]
+
+
 def _parameter(feature: WindowFeature) -> int:
+    if feature.aggregation.approx:
+        return size_of(feature.function.name, feature.parameters)
     return int(feature.parameters.get("n", feature.parameters.get("half_life", 1)))
 
 
@@ -127,7 +150,7 @@ def _types(kind: str, feature: WindowFeature) -> tuple[DataType, ...]:
             return (t.Int64,)
         case "sum":
             return (output_type(FUNCTIONS["sum"], seen),)
-        case "squares":
+        case "squares" | "distinct" | "digest" | "frequent":
             return (t.Bytes,)
         case "values":
             return (seen, t.Int64)
@@ -315,6 +338,14 @@ def _float_sums(numbers: HostArray, ranges: Ranges) -> HostArray:
     return sums
 
 
+def _sketch(state: State, seen: Seen, ranges: Ranges) -> Items:
+    column, sketch = SketchColumn(seen.values), SKETCHES[state.kind]
+    there = ranges.high > ranges.low
+    tiles = zip(ranges.low[there].tolist(), ranges.high[there].tolist(), strict=True)
+    found = [column.sketch(sketch, state.parameter, range(low, high)).to_bytes() for low, high in tiles]
+    return there.astype(np.int64), [pl.Series(found, dtype=pl.Binary)]
+
+
 _KINDS: Final[Mapping[str, Callable[[State, Seen, Ranges], Items]]] = {
     "rows": _rows,
     "sum": _sum,
@@ -325,4 +356,7 @@ _KINDS: Final[Mapping[str, Callable[[State, Seen, Ranges], Items]]] = {
     "last": _ends,
     "values": _values,
     "decayed": _decayed,
+    "distinct": _sketch,
+    "digest": _sketch,
+    "frequent": _sketch,
 }

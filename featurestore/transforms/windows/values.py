@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, Final
 
+import polars as pl
+
 from featurestore.transforms.windows import dominance
-from featurestore.transforms.windows.columns import Operand
+from featurestore.transforms.windows.columns import Operand, to_host
 from featurestore.transforms.windows.exact import ExactSums
 from featurestore.transforms.windows.extremes import least
 from featurestore.transforms.windows.layout import InOrder, Layout, Ranges
@@ -56,7 +58,7 @@ class Values:
         self._before = None if whole else self.xp.asarray(before)
         self._rows = self.xp.asarray(rows)
         self.size = int(rows.size)
-        self._held: dict[tuple[int, str], tuple[Ranges, Any]] = {}
+        self._held: dict[tuple[int, str], tuple[Ranges | None, Any]] = {}
 
     @staticmethod
     def _present(operand: Operand | None, source: Array, skip_nan: bool) -> Array | None:
@@ -146,8 +148,8 @@ class Values:
         """The numbers as digits."""
         return ExactSums(self.xp, self.numbers)
 
-    def once(self, ranges: Ranges, name: str, compute: Callable[[], Any]) -> Any:
-        """What several functions of the same ranges share, computed for the first of them."""
+    def once(self, ranges: Ranges | None, name: str, compute: Callable[[], Any]) -> Any:
+        """What several functions of the same ranges share, or of any, computed for the first of them."""
         if (id(ranges), name) not in self._held:
             self._held[id(ranges), name] = (ranges, compute())
         return self._held[id(ranges), name][1]
@@ -222,6 +224,12 @@ class Values:
                 found = xp.minimum(found, least(xp, values[rows], low, high))
             answer[ranges.mixed] = found
         return answer
+
+    def decoded(self, codes: Array, valid: Array) -> pl.Series:
+        """Codes as a column of values (on the host)."""
+        if self._operand is None:
+            raise TypeError("rows that are counted have no codes")
+        return self._operand.decode(to_host(codes), to_host(valid))
 
     @cached_property
     def distinct(self) -> tuple[Array, Array]:
