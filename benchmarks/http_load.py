@@ -3,10 +3,10 @@
     python http_load.py < task.json
 
 ``connections`` sockets are driven by one ``epoll`` loop. Closed loop: each connection asks again as soon as it is answered.
-Open loop (``rate``): requests are due at a constant rate whatever the server does; each is sent by the first free connection and
-its latency counts from the instant when it was due, so that a stall is seen by every request that it delayed (no coordinated
-omission). The result is one JSON object: ``answered``, ``seconds``, ``latencies`` (seconds: p50, p90, p99, max), ``cpu_seconds`` of
-this process, ``lag_p99`` (how late requests left the generator itself although a connection was free).
+Open loop (``rate``): requests are due at a constant rate whatever the server does; each is sent by the first free connection,
+and its latency counts from the instant when it was due, so that a stall is seen by every request that it delayed (no
+coordinated omission). The result is one JSON object: ``answered``, ``seconds``, ``latencies`` (seconds: p50, p90, p99, max),
+``cpu_seconds`` of this process, ``lag_p99`` (how late requests left although a connection was free).
 """
 
 from __future__ import annotations

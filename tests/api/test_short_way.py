@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from featurestore.api.feast_online import PATH as FEAST
+from featurestore.api.feast_json import PATH as FEAST
 from tests.api.short_served import START, Counting, ShortServed, read_answer, request, rows, short_served, write_project
 
 LONG_WAY = "TE: trailers"

@@ -13,7 +13,7 @@ from featurestore.api.cli.session import Session, global_options, pass_session
 @click.option("--host", help="Address to listen on (default: [server] host).")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on (default: [server] port).")
 @click.option("--workers", type=click.IntRange(1), help="Processes (default: [server] workers).")
-@click.option("--server", type=click.Choice(["granian", "uvicorn"]), default="granian", show_default=True)
+@click.option("--server", type=click.Choice(["uvicorn", "granian"]), default="uvicorn", show_default=True)
 @click.option("--grpc-port", type=click.IntRange(1, 65535), help="Answer Feast's gRPC clients too, at this port.")
 @global_options
 @pass_session
