@@ -18,7 +18,20 @@ from pathlib import Path
 import report
 
 ROOT = Path(__file__).resolve().parent
-NAMES = ("startup", "asof", "windows", "materialize", "online_write", "online_windows", "validation", "ingest", "feast_stores")
+NAMES = (
+    "startup",
+    "asof",
+    "offline_feast",
+    "growth",
+    "training_read",
+    "windows",
+    "materialize",
+    "online_write",
+    "online_windows",
+    "validation",
+    "ingest",
+    "feast_stores",
+)
 
 
 def rows_of(name: str, *arguments: str) -> list[dict[str, object]]:

@@ -10,7 +10,9 @@ with one reader; a second row is shuffled by a seed. The sum of a column is asse
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -20,13 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
-import torch
 from harness import print_row
 
 from featurestore.ingestion.parts import column_options
 from featurestore.training.batches import BatchReader
 from featurestore.training.export import ROW_GROUP_ROWS
-from featurestore.training.torch_reader import TorchTrainingSet
 
 FEATURES = [f"f{number}" for number in range(10)]
 BATCH = 4096
@@ -39,6 +39,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--small", action="store_true", help="a size that ends within seconds")
     options = parser.parse_args()
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: pip install 'featurestore[torch]'", file=sys.stderr)
+        return
     if options.small:
         options.rows, options.rounds = 50_000, 1
     with tempfile.TemporaryDirectory() as folder:
@@ -76,6 +79,10 @@ def write(path: Path, rows: int) -> None:
 
 def read(path: Path, seed: int | None) -> float:
     """All batches as tensors; the sum of one column, so that something looks at them."""
+    import torch
+
+    from featurestore.training.torch_reader import TorchTrainingSet
+
     reader = BatchReader(lambda: [pq.ParquetFile(path)], batch_size=BATCH, seed=seed)
     return float(sum(int(torch.sum(batch["user"])) for batch in TorchTrainingSet(reader, rank=0, world_size=1)))
 
