@@ -260,7 +260,8 @@ class HistoricalJob:
 
     def _answers(self) -> Iterator[tuple[pl.DataFrame, list[Answer]]]:
         limit = self._inputs.project.config.engine.memory_limit
-        if bytes_needed(self._inputs, self.labels, self.resolved, whole=False) > limit:
+        in_one = self._progress.engine.name == "gpu"
+        if bytes_needed(self._inputs, self.labels, self.resolved, whole=in_one) > limit:
             needed = bytes_needed(self._inputs, self.labels, self.resolved, whole=True)
             self._progress.buckets = min(512, -(-_SAFETY * needed // limit))
             folder = self._spill_folder()
