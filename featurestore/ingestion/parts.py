@@ -239,7 +239,7 @@ def _hardly_shrinks(column: pa.ChunkedArray) -> bool:
     if not len(sample):
         return False
     # Arrow's to_numpy imports pandas, which takes a quarter of a second.
-    values = memoryview(np.from_dlpack(sample)).cast("B")
+    values = np.from_dlpack(sample).tobytes()
     return len(pa.compress(values, codec="zstd", asbytes=True)) > _WORTH_PACKING * len(values)
 
 
