@@ -19,8 +19,19 @@ import report
 
 ROOT = Path(__file__).resolve().parent
 NAMES = (
-    *("startup", "asof", "windows", "materialize", "online_write", "online", "online_windows"),
-    *("validation", "ingest", "feast_stores"),
+    "startup",
+    "asof",
+    "offline_feast",
+    "growth",
+    "training_read",
+    "windows",
+    "materialize",
+    "online_write",
+    "online",
+    "online_windows",
+    "validation",
+    "ingest",
+    "feast_stores",
 )
 
 

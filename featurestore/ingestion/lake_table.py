@@ -120,11 +120,11 @@ class LakeTable:
         return [self.file_uri(path) for path in found.column("path").to_pylist()]
 
     def file_groups(
-        self, version: int | None = None, *, end: datetime | None = None, event_time: str = EVENT_TIME, rows: int = PART_ROWS
+        self, version: int | None = None, *, rows: int, end: datetime | None = None, event_time: str = EVENT_TIME
     ) -> list[list[str]]:
-        """The files of a version that may hold a row before ``end``, in the order of their writing, in groups of about so many rows.
+        """The files of a version that may hold a row before ``end``, in the order of their writing, in groups.
 
-        A larger file is a group of its own. Arguments are those of :meth:`files`.
+        A group has about ``rows`` rows; a larger file is one of its own. Other arguments are those of :meth:`files`.
         """
         found = self._overlapping(version, None, end, event_time)
         groups: list[list[str]] = []

@@ -66,4 +66,3 @@ def _read(frame: pl.LazyFrame, mask: Ints, engine: EngineRecord) -> tuple[pl.Dat
     # A mask beside the frame: half the time of a filter by row number, and rows of no interest are dropped batch by batch.
     chosen = pl.concat([frame.head(len(mask)), pl.LazyFrame({_WANTED: mask})], how="horizontal").filter(pl.col(_WANTED))
     return engines.collect(chosen.drop(_WANTED), engine)
-

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 from featurestore.errors import NotFoundError, RetrievalError, did_you_mean
+from featurestore.ingestion.parts import PART_ROWS
 from featurestore.registry.records import Field
 from featurestore.registry.serialization import version_of
 from featurestore.time import EVENT_TIME, from_micros
@@ -208,7 +209,7 @@ class Inputs:
 
 
 def _scans(table: LakeTable, version: int, until: int | None, event_time: str) -> Iterator[pl.LazyFrame]:
-    for files in table.file_groups(version, end=_after(until), event_time=event_time):
+    for files in table.file_groups(version, end=_after(until), event_time=event_time, rows=PART_ROWS):
         yield table.scan_files(files, version=version)
 
 

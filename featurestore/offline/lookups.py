@@ -23,6 +23,7 @@ from featurestore.transforms.views import ComputedView, check_rows, named
 
 STATUS: Final = pl.Enum(["PRESENT", "NULL", "NOT_FOUND", "EXPIRED"])
 _VALID: Final = "__valid:"
+_TIES: Final = (ARRIVAL_TIME, SEQUENCE)
 _NAMES: Final = {asof.FOUND: "PRESENT", asof.NOT_FOUND: "NOT_FOUND", asof.EXPIRED: "EXPIRED"}
 
 
@@ -111,22 +112,23 @@ class _Search:
         """Look into every piece; what computed it."""
         engine = self.engine
         if len(self.asked.ids):
-            for found in each(self._look_into, range(len(frames)), frames):
+            # Newest first: what a later piece answers, earlier ones need not be asked for.
+            for found in each(self._look_into, reversed(range(len(frames))), reversed(frames)):
                 engine = engine.merged(found)
         return engine
 
     def _look_into(self, piece: int, frame: pl.LazyFrame) -> EngineRecord:
         valid = [pl.col(name).is_not_null().alias(_VALID + name) for name in self.non_null]
-        rows, engine = engines.collect(
-            frame.select(*self.join_keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *valid), self.engine
-        )
+        rows, engine = engines.collect(frame.select(*self.join_keys, EVENT_TIME, ARRIVAL_TIME, SEQUENCE, *valid), self.engine)
         check_rows(self.view, rows)
+        times, (arrivals, sequences) = rows[EVENT_TIME].to_physical().to_numpy(), (_nullable(rows[c]) for c in _TIES)
         matched = match_events(rows, self.asked.table, self.join_keys)
-        columns = [rows[EVENT_TIME].to_physical().to_numpy(), *(_nullable(rows[name]) for name in (ARRIVAL_TIME, SEQUENCE))]
-        kernel = self._kernel(engine, matched, columns)
-        labels, keys = self._labels(matched)
-        by_time = self.asked.by_time if labels is None and kernel.needs_time_order else None
-        asked = [keys, self.asked.instants if labels is None else self.asked.instants[labels], by_time]
+        labels, keys = self._labels(matched, times)
+        if not len(labels):
+            return engine
+        kernel = self._kernel(engine, matched, times, arrivals, sequences)
+        by_time = self.asked.by_time if kernel.needs_time_order and len(labels) == len(self.asked.ids) else None
+        asked = (keys, self.asked.instants[labels], by_time)
         on_device = [None if column is None else engines.to_device(engine, column) for column in asked]
         for winners, name in ((self.newest, None), *zip(self.by_feature.values(), self.by_feature, strict=True)):
             mask = None if name is None else rows[_VALID + name].to_numpy()
@@ -135,30 +137,39 @@ class _Search:
             answer = engines.to_host(engine, kernel.find(on_device[0], on_device[1], mask, on_device[2]).rows)
             answered = np.flatnonzero(answer >= 0)
             found = _taken(matched.places, answer[answered])
-            criteria = (np.full(len(found), NEVER) if column is None else column[found] for column in columns)
-            winners.offer(piece, _taken(labels, answered), found, *criteria)
+            ties = (np.full(len(found), NEVER) if column is None else column[found] for column in (arrivals, sequences))
+            winners.offer(piece, labels[answered], found, times[found], *ties)
         return engine
 
-    def _kernel(self, engine: EngineRecord, matched: Matched, columns: Sequence[Ints | None]) -> asof.AsOf:
-        """The events of a piece, sorted. Only times are taken for all of them, arrivals and sequences where they decide."""
-        keys, places, times, arrivals, sequences = (
-            None if column is None else engines.to_device(engine, column)
-            for column in (matched.keys, matched.places, *columns)
-        )
-        if places is not None:
-            times = times[places]
-            arrivals, sequences = (c if c is None else asof.Taken(c, places) for c in (arrivals, sequences))
+    def _kernel(
+        self, engine: EngineRecord, matched: Matched, times: Ints, arrivals: Ints | None, sequences: Ints | None
+    ) -> asof.AsOf:
+        """The events of a piece, sorted. Arrivals and sequences are taken where they decide, which is seldom."""
+        xp = engines.arrays(engine)
         if self.as_known:
-            arrivals = engines.arrays(engine).full_like(times, NEVER) if arrivals is None else arrivals[:]
-        return asof.AsOf(engines.arrays(engine), asof.Events(keys, times, arrivals, sequences), as_known=self.as_known)
+            arrivals = np.full_like(times, NEVER) if arrivals is None else arrivals
+            arrivals = arrivals if matched.places is None else arrivals[matched.places]
+        keys, at = engines.to_device(engine, matched.keys), times if matched.places is None else times[matched.places]
+        ties: list[Any] = []
+        for column in (arrivals, sequences):
+            taken = column is None or matched.places is None or len(column) == len(at)
+            on_device = None if column is None else engines.to_device(engine, column)
+            ties.append(on_device if taken else asof.Taken(on_device, engines.to_device(engine, matched.places)))
+        return asof.AsOf(xp, asof.Events(keys, engines.to_device(engine, at), *ties), as_known=self.as_known)
 
-    def _labels(self, matched: Matched) -> tuple[Ints | None, Ints]:
-        """The labels whose key is in a piece (None: all), and their keys as its events are numbered."""
-        if matched.key_numbers is None:
-            return None, self.asked.ids
-        numbers = matched.key_numbers[self.asked.ids]
-        labels = np.flatnonzero(numbers >= 0)
-        return (None, numbers) if len(labels) == len(numbers) else (labels, numbers[labels])
+    def _labels(self, matched: Matched, times: Ints) -> tuple[Ints, Ints]:
+        """The labels that a piece may answer, and their keys as its events are numbered."""
+        if not len(times):
+            return times, times
+        chosen = self.asked.instants >= times.min()
+        if not self.by_feature:
+            chosen &= self.newest.may_yield_to(times.max())
+        labels = np.flatnonzero(chosen)
+        keys = self.asked.ids[labels]
+        if matched.key_numbers is not None:
+            keys = matched.key_numbers[keys]
+            labels, keys = labels[keys >= 0], keys[keys >= 0]
+        return labels, keys
 
 
 def _taken(column: Ints | None, places: Ints) -> Ints:
@@ -168,7 +179,8 @@ def _taken(column: Ints | None, places: Ints) -> Ints:
 def _nullable(values: pl.Series) -> Ints | None:
     if values.null_count() == len(values):
         return None
-    return values.to_physical().fill_null(NEVER).to_numpy()
+    physical = values.to_physical()
+    return (physical.fill_null(NEVER) if physical.null_count() else physical).to_numpy()
 
 
 def _statuses(status: Ints, asked: Asked, values: pl.DataFrame) -> pl.DataFrame:

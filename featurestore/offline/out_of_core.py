@@ -1,10 +1,10 @@
 """Retrieval in more data than memory: bucket by bucket of the entity key's hash.
 
 This is the way of labels that do not fit into memory, and of views that cannot be looked up piece by piece (windows, and
-transforms that mix rows). Keys of labels and rows of a view are dealt into buckets, so that the rows of a key and all labels that ask for it meet in
-one. What each bucket answers is dealt again, by label row number, into stretches of the labels' order. One pass writes, one
-pass reads, nothing is sorted but the rows of one bucket or one stretch at a time. A key's rows are never split: memory is
-bounded by the limit or by the rows of the largest key, whichever is more.
+transforms that mix rows). Keys of labels and rows of a view are dealt into buckets, so that the rows of a key and all labels
+that ask for it meet in one. What each bucket answers is dealt again, by label row number, into stretches of the labels' order.
+One pass writes, one pass reads, nothing is sorted but the rows of one bucket or one stretch at a time. A key's rows are never
+split here: memory is bounded by the limit or by the rows of the largest key, whichever is more.
 """
 
 from __future__ import annotations

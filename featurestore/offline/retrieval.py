@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from featurestore.features import ResolvedFeatures, ViewLookup, reference_text, references_of, resolve_features
 from featurestore.ingestion.object_storage import open_storage
+from featurestore.ingestion.parts import column_options
 from featurestore.offline.inputs import Inputs, source_names
 from featurestore.offline.labels import INSTANT, Labels, check_columns, key_frame, open_labels, request_columns
 from featurestore.offline.lookups import STATUS, Answer
@@ -214,11 +215,7 @@ class HistoricalJob:
         handle, part = tempfile.mkstemp(suffix=".part", prefix=f".{name}.", dir=scratch)
         os.close(handle)
         try:
-            # Dictionaries of numbers cost four times the time and save nothing (docs/adr/0006-lake-parts.md).
-            texts = [f.name for f in self.schema if pa.types.is_string(f.type) or pa.types.is_binary(f.type)]
-            with pq.ParquetWriter(part, self.schema, compression="zstd", use_dictionary=texts or False) as writer:
-                for chunk in self._chunks():
-                    writer.write_table(self._arrow(chunk), row_group_size=_ROW_GROUP)
+            self._write(part)
             if remote:
                 storage = open_storage(folder, settings=self._inputs.project.config.lake)
                 storage.put(name, Path(part))
@@ -227,6 +224,17 @@ class HistoricalJob:
         finally:
             Path(part).unlink(missing_ok=True)
         return target
+
+    def _write(self, path: str) -> None:
+        writer: pq.ParquetWriter | None = None
+        try:
+            for chunk in self._chunks():
+                table = self._arrow(chunk)
+                writer = writer or pq.ParquetWriter(path, self.schema, **column_options(table))
+                writer.write_table(table, row_group_size=_ROW_GROUP)
+        finally:
+            if writer is not None:
+                writer.close()
 
     def statuses(self) -> pl.DataFrame:
         """For each feature of each label row: ``PRESENT``, ``NULL``, ``NOT_FOUND`` or ``EXPIRED``."""
@@ -252,7 +260,8 @@ class HistoricalJob:
 
     def _answers(self) -> Iterator[tuple[pl.DataFrame, list[Answer]]]:
         limit = self._inputs.project.config.engine.memory_limit
-        if bytes_needed(self._inputs, self.labels, self.resolved, whole=False) > limit:
+        in_one = self._progress.engine.name == "gpu"
+        if bytes_needed(self._inputs, self.labels, self.resolved, whole=in_one) > limit:
             needed = bytes_needed(self._inputs, self.labels, self.resolved, whole=True)
             self._progress.buckets = min(512, -(-_SAFETY * needed // limit))
             folder = self._spill_folder()

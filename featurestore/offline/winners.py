@@ -90,6 +90,10 @@ class Winners:
             ):
                 kept[chosen] = offered[wins]
 
+    def may_yield_to(self, time: int) -> Any:
+        """For each label whether a row of this event time may be greater than what is held, as far as is known now."""
+        return self._times <= time
+
     def status(self, ttl: int | None) -> Ints:
         """For each label with a key whether a row answers it, as the kernel names that."""
         status = np.where(self.pieces < 0, asof.NOT_FOUND, asof.FOUND).astype(np.int8)

@@ -8,6 +8,7 @@ buffer of blocks. So consumers never overlap, differ by at most one row, and a s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,19 +64,38 @@ class BatchReader:
 
     def _batches(self, shards: Sequence[pq.ParquetFile], spans: list[tuple[Block, int, int]], rng: Any) -> Iterator[pa.Table]:
         rest: pa.Table | None = None
-        for start in range(0, len(spans), self.buffer_blocks):
-            tables = [self._span(shards, *span) for span in spans[start : start + self.buffer_blocks]]
-            buffer = pa.concat_tables(tables)
-            if rng is not None:
-                buffer = buffer.take(pa.array(rng.permutation(buffer.num_rows)))
+        for buffer in self._buffers(shards, spans):
+            # Taken from one chunk a column: across chunks it is several times as slow.
+            rows = buffer if rng is None else buffer.take(pa.array(rng.permutation(buffer.num_rows)))
             if rest is not None:
-                buffer = pa.concat_tables([rest, buffer])
-            whole = buffer.num_rows - buffer.num_rows % self.batch_size
+                missing = self.batch_size - rest.num_rows
+                first, rows = pa.concat_tables([rest, rows.slice(0, missing)]).combine_chunks(), rows.slice(missing)
+                if first.num_rows < self.batch_size:
+                    rest = first
+                    continue
+                yield first
+            whole = rows.num_rows - rows.num_rows % self.batch_size
             for offset in range(0, whole, self.batch_size):
-                yield buffer.slice(offset, self.batch_size)
-            rest = buffer.slice(whole) if whole < buffer.num_rows else None
+                yield rows.slice(offset, self.batch_size)
+            rest = rows.slice(whole) if whole < rows.num_rows else None
         if rest is not None and not self.drop_remainder:
             yield rest
+
+    def _buffers(self, shards: Sequence[pq.ParquetFile], spans: list[tuple[Block, int, int]]) -> Iterator[pa.Table]:
+        """The rows that are shuffled together; the next ones are read while these are used."""
+        stretches = [spans[start : start + self.buffer_blocks] for start in range(0, len(spans), self.buffer_blocks)]
+        with ThreadPoolExecutor(1, "featurestore-batches") as pool:
+            ahead = [pool.submit(self._buffer, shards, stretch) for stretch in stretches[:1]]
+            for stretch in [*stretches[1:], None]:
+                if not ahead:
+                    return
+                buffer = ahead.pop().result()
+                if stretch is not None:
+                    ahead.append(pool.submit(self._buffer, shards, stretch))
+                yield buffer
+
+    def _buffer(self, shards: Sequence[pq.ParquetFile], spans: list[tuple[Block, int, int]]) -> pa.Table:
+        return pa.concat_tables([self._span(shards, *span) for span in spans]).combine_chunks()
 
     def _span(self, shards: Sequence[pq.ParquetFile], block: Block, low: int, high: int) -> pa.Table:
         table = shards[block.shard].read_row_group(
@@ -111,7 +131,7 @@ def to_numpy(table: pa.Table) -> dict[str, Any]:
     """Columns as NumPy arrays: numbers as they are (null integers as NaN), vectors as two dimensions, the rest as objects."""
     columns = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
-        array = column.combine_chunks()
+        array = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         if pa.types.is_fixed_size_list(array.type) and array.null_count == 0:
             columns[name] = array.flatten().to_numpy(zero_copy_only=False).reshape(len(array), array.type.list_size)
         elif pa.types.is_timestamp(array.type):

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from featurestore.errors import TrainingSetError
+from featurestore.ingestion.parts import column_options
 from featurestore.registry.types import plain_arrow
 from featurestore.training.content_hash import TableHash, content_hash
 from featurestore.training.manifest import SEMANTICS_VERSION, Manifest, Shard, manifest_key, schema_text, versions_of
@@ -170,7 +171,7 @@ class _PartWriter:
         """Add rows, opening and closing shards as they fill."""
         for piece in self._pieces(table):
             if self._writer is None:
-                self._writer = pq.ParquetWriter(self._path, self._schema, compression="zstd")
+                self._writer = pq.ParquetWriter(self._path, self._schema, **column_options(piece))
             self._writer.write_table(piece, row_group_size=ROW_GROUP_ROWS)
             self._rows += piece.num_rows
             if self._rows == self._limit:

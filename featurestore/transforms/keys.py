@@ -61,8 +61,8 @@ def sort_keys(labels: pl.DataFrame, join_keys: Sequence[str], instant: str) -> t
     ([('a', 0), ('b', 1)], [0, 1, 1], [1, 3, 0])
     """
     rows = labels.with_row_index("place").drop_nulls(join_keys).sort(*join_keys, instant)
-    ids, heads = _runs(rows, join_keys)
-    table = rows[heads].select(*join_keys, pl.int_range(pl.len(), dtype=pl.Int64).alias(KEY_ID))
+    ids = _runs(rows, join_keys)
+    table = rows[_heads(ids)].select(*join_keys, pl.int_range(pl.len(), dtype=pl.Int64).alias(KEY_ID))
     return table, ids.astype(np.int64), rows
 
 
@@ -87,9 +87,9 @@ def match_events(events: pl.DataFrame, table: pl.DataFrame, join_keys: Sequence[
     Where equal keys lie next to each other, as in files sorted by key, only the first of each run is looked for, the runs are
     the numbers, and all events are matched. Else events get the ids of their keys, and those without one are left out.
     """
-    runs, heads = _runs(events, join_keys)
-    if len(heads) * _SHORT_RUN <= events.height:
-        ids = _ids(events[heads].select(join_keys), table, join_keys)
+    runs = _runs(events, join_keys)
+    if len(runs) and (int(runs[-1]) + 1) * _SHORT_RUN <= len(runs):
+        ids = _ids(events[_heads(runs)].select(join_keys), table, join_keys)
         found = np.flatnonzero(ids >= 0)
         numbers = np.full(table.height, -1, dtype=np.int64)
         numbers[ids[found]] = found
@@ -100,12 +100,15 @@ def match_events(events: pl.DataFrame, table: pl.DataFrame, join_keys: Sequence[
     return Matched(ids, None, None) if len(places) == len(ids) else Matched(ids[places], places, None)
 
 
-def _runs(rows: pl.DataFrame, join_keys: Sequence[str]) -> tuple[Ints, Ints]:
-    """The number of the run of equal keys that each row is in, and where each run begins."""
+def _runs(rows: pl.DataFrame, join_keys: Sequence[str]) -> Ints:
+    """The number of the run of equal keys that each row is in."""
     keys = rows.select(join_keys[0] if len(join_keys) == 1 else pl.struct(join_keys)).to_series()
-    runs = keys.rle_id().to_numpy()
-    count = int(runs[-1]) + 1 if len(runs) else 0
-    return runs, runs.searchsorted(np.arange(count, dtype=runs.dtype))
+    return keys.rle_id().to_numpy()
+
+
+def _heads(runs: Ints) -> Ints:
+    """Where each run begins."""
+    return runs.searchsorted(np.arange(int(runs[-1]) + 1 if len(runs) else 0, dtype=runs.dtype))
 
 
 def _ids(keys: pl.DataFrame, table: pl.DataFrame, join_keys: Sequence[str]) -> Ints:
@@ -116,13 +119,15 @@ def _ids(keys: pl.DataFrame, table: pl.DataFrame, join_keys: Sequence[str]) -> I
         dense = high - low < _SPARSE * max(len(known), len(wanted)) and max(-low, high) < _HUGE
         if dense and not wanted.null_count():
             return _ids_by_array(known.cast(pl.Int64).to_numpy(), wanted.cast(pl.Int64).to_numpy(), low, high)
-    return keys.join(table, on=list(join_keys), how="left", maintain_order="left")[KEY_ID].fill_null(-1).to_numpy()
+    matched = keys.join(table, on=list(join_keys), how="left", maintain_order="left")
+    return matched[KEY_ID].fill_null(-1).to_numpy()
 
 
 def _ids_by_array(known: Ints, wanted: Ints, low: int, high: int) -> Ints:
     """Ids by value, with one place on either side for all that lies outside."""
     ids = np.full(high - low + 3, -1, dtype=np.int64)
     ids[known - low + 1] = np.arange(len(known))
-    places = wanted.clip(low - 1, high + 1)
+    places: Ints = wanted.clip(low - 1, high + 1)
     places -= low - 1
-    return ids[places]
+    found: Ints = ids[places]
+    return found

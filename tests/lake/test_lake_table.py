@@ -6,8 +6,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, Schema
 
@@ -92,6 +94,28 @@ def test_files_that_hold_nothing_between_the_bounds_are_left_out(table: LakeTabl
 
 
 @FOLDER_ONLY
+def test_small_files_come_in_groups_in_the_order_of_their_writing(table: LakeTable) -> None:
+    for second in range(5):
+        table.append(rows(("a", second, second)), sort_by=["key"])
+    table.append(rows(*(("b", 9, value) for value in range(5, 9))))
+    assert [values_of(table, files) for files in table.file_groups(rows=2)] == [[0, 1], [2, 3], [4], [5, 6, 7, 8]]
+    assert [values_of(table, files) for files in table.file_groups(rows=100, end=at(3))] == [[0, 1, 2]]
+    assert [values_of(table, files) for files in table.file_groups(1, rows=1)] == [[0]]
+
+
+@FOLDER_ONLY
+def test_numbers_that_hardly_shrink_are_kept_as_they_are_beside_packed_ones(table: LakeTable) -> None:
+    random = np.random.default_rng(1)
+    data = pa.table(
+        {"noise": random.normal(size=5_000), "step": np.repeat([0.5, 1.5], 2_500), "none": pa.nulls(5_000, pa.float64())}
+    )
+    table.append(data)
+    with pq.ParquetFile(table.files()[0]) as file:
+        codecs = [file.metadata.row_group(0).column(place).compression for place in range(3)]
+        assert codecs == ["UNCOMPRESSED", "ZSTD", "ZSTD"]
+        assert file.read().equals(data)
+
+
 def test_bounds_may_be_about_another_column(table: LakeTable) -> None:
     table.append(rows(("a", 1, 1)).rename_columns(["key", "landed_at", "value"]))
     assert table.files(start=at(2), event_time="landed_at") == []

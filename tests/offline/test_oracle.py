@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -83,27 +84,39 @@ def expected(events: list[dict[str, Any]], labels: list[Any], **options: Any) ->
     return [as_of(rows, (name, number), instant, FEATURES, **options) for name, number, instant in labels]
 
 
-@pytest.mark.parametrize("memory", [1 << 30, 1], ids=["in memory", "out of core"])
+@pytest.mark.parametrize(
+    ("memory", "piece"), [(1 << 30, 1 << 20), (1 << 30, 1), (1, 1)], ids=["at once", "file by file", "out of core"]
+)
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(event_rows, label_rows, st.one_of(st.none(), st.integers(0, 6)), st.booleans(), st.booleans(), st.integers(1, 25))
+@given(
+    event_rows,
+    label_rows,
+    st.one_of(st.none(), st.integers(0, 6)),
+    st.booleans(),
+    st.booleans(),
+    st.integers(5, 25),
+    st.sampled_from([("name", "number", "at"), ("at",), ()]),
+)
 def test_answers_equal_the_oracle(
     make_project: MakeProject,
     memory: int,
+    piece: int,
     events: list[dict[str, Any]],
     labels: list[Any],
     ttl: int | None,
     last_non_null: bool,
     as_known: bool,
     cut: int,
+    sort_by: tuple[str, ...],
 ) -> None:
     view = FeatureView("view", entities=[entity], source=source, features=FEATURES, ttl=ttl, last_non_null=last_non_null)
     project = make_project(entity, source, view).with_memory(memory)
     rows, asked = frames(events, labels)
-    for part in (rows[:cut], rows[cut:]):
-        if part.height:
-            project.land("events", part, sort_by=("name", "number", "at"))
-    job = get_historical_features(project, asked, "view", as_known=as_known)
-    result, statuses = job.to_polars(), job.statuses()
+    for start in range(0, rows.height, cut):
+        project.land("events", rows[start : start + cut], sort_by=sort_by)
+    with patch("featurestore.offline.inputs.PART_ROWS", piece):
+        job = get_historical_features(project, asked, "view", as_known=as_known)
+        result, statuses = job.to_polars(), job.statuses()
     assert result.drop(FEATURES).equals(asked)
     found = [{f: (result[f][i], statuses[f][i]) for f in FEATURES} for i in range(asked.height)]
     assert found == expected(events, labels, ttl=ttl, last_non_null=last_non_null, as_known=as_known)

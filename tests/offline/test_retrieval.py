@@ -332,3 +332,20 @@ def test_a_source_without_rows_says_how_to_fill_it(make_project: MakeProject, la
 def test_a_version_of_nothing(project: ProjectParts, labels: pl.DataFrame) -> None:
     with pytest.raises(RetrievalError, match="flights"):
         get_historical_features(project, labels, "last_flight", versions={"flight": 1})
+
+
+def test_a_view_larger_than_the_limit_is_looked_up_piece_by_piece_without_spilling(
+    make_project: MakeProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = make_project(plane, flights, last_flight)
+    for hour in range(30):
+        row = pl.DataFrame({"tailnum": ["N1"], "landed_at": [at(hour)], "delay": [hour]})
+        project.land("flights", row.cast({"landed_at": pl.Datetime("us", "UTC")}))
+    monkeypatch.setattr("featurestore.offline.inputs.PART_ROWS", 1)
+    monkeypatch.setattr("featurestore.offline.out_of_core.PIECE_ROWS", 4)
+    labels = {"tailnum": ["N1", "N1"], "event_timestamp": [at(12), at(40)]}
+    small = project.with_memory(2_500)
+    job = get_historical_features(small, labels, "last_flight")
+    assert job.to_polars().equals(get_historical_features(project, labels, "last_flight").to_polars())
+    assert job.record["buckets"] == 1
+    assert get_historical_features(project.with_memory(500), labels, "last_flight").to_polars().equals(job.to_polars())

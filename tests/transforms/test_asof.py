@@ -50,6 +50,9 @@ def tables(draw: st.DrawFn) -> tuple[list[dict[str, Any]], list[tuple[int, int]]
         }
         for sequence in draw(st.permutations(range(count)))
     ]
+    order = draw(st.sampled_from(["", "event_time", "id"]))
+    if order:
+        rows.sort(key=lambda row: (row[order], row["event_time"]))
     labels = draw(st.lists(st.tuples(st.integers(-1, 4), st.integers(-8, 8).map(lambda t: t * spread)), max_size=20))
     return rows, labels
 
