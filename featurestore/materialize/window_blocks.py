@@ -359,7 +359,8 @@ class _Writer:
             bounds = starts[at : at + _BLOCKS_A_WRITE + 1]
             part = frame[int(bounds[0]) : int(bounds[-1])]
             names = self._keys.of_frame(part[(bounds[:-1] - bounds[0]).tolist()].select(self._events.key_names))
-            blocks = self._blocks(part, bounds - bounds[0], {i - at: b for i, b in tiled.items() if at <= i < at + len(names)})
+            mine = {i: tiled[at + i] for i in range(len(names)) if at + i in tiled}
+            blocks = self._blocks(part, bounds - bounds[0], mine)
             counts.written += self._store(names, blocks, replace_equal=replace_equal)
             counts.keys += len(names)
             counts.events += part.height

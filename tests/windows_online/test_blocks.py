@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from featurestore import types as t
 from featurestore.codec.blocks import BlockCodec
-from featurestore.errors import OnlineStoreError, RequestError
+from featurestore.errors import OnlineStoreError, RequestError, TransformError
 from featurestore.online.block_forms import BlockForms
 from featurestore.online.window_blocks import UnknownRowError, WindowRead, floor_of, slack_of
 from featurestore.registry.records import Field
@@ -69,7 +69,13 @@ def test_a_block_answers_as_the_oracle_does_at_any_instant_after_it_was_written(
     blocks = blocks_of(cases, shuffled, written_at)
     assert blocks == blocks_of(cases, stream, written_at)
 
-    found = read_of(cases, [name for case in cases for name in case.names]).columns(blocks, instant, instant)
+    try:
+        found = read_of(cases, [name for case in cases for name in case.names]).columns(blocks, instant, instant)
+    except TransformError:
+        definitions = [d for case in cases for d in case.definitions if d.function == "sum" and d.column in ("i", "u", "items")]
+        sums = [(d, aggregate(d, stream, key, instant)) for d in definitions for key in range(KEYS)]
+        assert any(s is not None and not -(2**63) <= s - (d.column == "u") * 2**63 < 2**63 for d, s in sums)
+        return
 
     for case in cases:
         for name, definition in zip(case.names, case.definitions, strict=True):
