@@ -289,8 +289,11 @@ class _Writer:
     def empty_what_expired(self, since: int) -> int:
         """Empty the blocks whose last events went out of all windows' reach, of keys that had events from ``since`` on.
 
-        Of the lake only the stretch is read that went out of reach.
+        Of the lake only the stretch is read that went out of reach; where a transform decides when an event was, that would be
+        all of it, and such blocks wait for the next writing of all keys.
         """
+        if self._view.transform is not None:
+            return 0
         start, end = from_micros(since), from_micros(max(self._events.floor, since))
         files = self._events.files(start=start, end=end) if start < end else []
         entities = self._keys.of_frame(self._events.keys_in(files, start=start, end=end)) if files else []
