@@ -289,8 +289,11 @@ class _Writer:
     def empty_what_expired(self, since: int) -> int:
         """Empty the blocks whose last events went out of all windows' reach, of keys that had events from ``since`` on.
 
-        Of the lake only the stretch is read that went out of reach.
+        Of the lake only the stretch is read that went out of reach; where a transform decides when an event was, that would be
+        all of it, and such blocks wait for the next writing of all keys.
         """
+        if self._view.transform is not None:
+            return 0
         start, end = from_micros(since), from_micros(max(self._events.floor, since))
         files = self._events.files(start=start, end=end) if start < end else []
         entities = self._keys.of_frame(self._events.keys_in(files, start=start, end=end)) if files else []
@@ -359,7 +362,8 @@ class _Writer:
             bounds = starts[at : at + _BLOCKS_A_WRITE + 1]
             part = frame[int(bounds[0]) : int(bounds[-1])]
             names = self._keys.of_frame(part[(bounds[:-1] - bounds[0]).tolist()].select(self._events.key_names))
-            blocks = self._blocks(part, bounds - bounds[0], {i - at: b for i, b in tiled.items() if at <= i < at + len(names)})
+            mine = {i: tiled[at + i] for i in range(len(names)) if at + i in tiled}
+            blocks = self._blocks(part, bounds - bounds[0], mine)
             counts.written += self._store(names, blocks, replace_equal=replace_equal)
             counts.keys += len(names)
             counts.events += part.height

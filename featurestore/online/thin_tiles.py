@@ -116,7 +116,8 @@ class _Request:
         found = _places(tiles.starts, prefix(np, tiles.counts), at)
         self._tile_low, self._tile_high = found[:, :half].ravel(), found[:, half:].ravel()
         found = _places(events.times, prefix(np, counts), at)
-        self._low, self._high = found[:, :half].ravel(), found[:, half:].ravel()
+        self._event_spans = _Spans(found[:, :half].ravel(), found[:, half:].ravel())
+        self._spans: dict[int, tuple[_Array, _Spans]] = {}
 
     def add(self, seen: _Seen, answers: dict[str, list[Any]]) -> None:
         merged = _Column(self, seen)
@@ -138,20 +139,23 @@ class _Request:
         before = self._tiles.before(state)
         if before is None:
             nothing = np.zeros(self._tile_low.size, dtype=np.int64)
-            return _Runs(np.zeros(0, dtype=np.int64), nothing, nothing)
-        return _Runs(self._tiles.numbers(state), before[self._tile_low], before[self._tile_high])
+            return _Runs(np.zeros(0, dtype=np.int64), _Spans(nothing, nothing))
+        # States of which every tile has as many items share what lies before each.
+        if id(before) not in self._spans:
+            self._spans[id(before)] = before, _Spans(before[self._tile_low], before[self._tile_high])
+        return _Runs(self._tiles.numbers(state), self._spans[id(before)][1])
 
     def events(self, seen: _Seen) -> _Runs:
         """The values of each window's events."""
         keep = self._kept(seen)
-        low, high = self._low, self._high
+        spans = self._event_spans
         counted = {kind for _, kind in seen.states} == {"rows"}
         values = np.zeros(0) if seen.column is None or counted else self._events.numbers(seen.column)
         if keep is not None:
             before = prefix(np, keep)
-            low, high = before[low], before[high]
+            spans = _Spans(before[spans.low], before[spans.high])
             values = values[keep] if values.size else values
-        return _Runs(values, low, high)
+        return _Runs(values, spans)
 
     def _kept(self, seen: _Seen) -> _Array | None:
         """Which events count: None for all."""
@@ -175,23 +179,32 @@ def _places(times: _Array, bounds: _Array, at: _Array) -> _Array:
     return found
 
 
+class _Spans:
+    """A run of values for each window, whatever the values."""
+
+    def __init__(self, low: _Array, high: _Array) -> None:
+        self.low, self.high = low, np.maximum(low, high)
+        self.counts = self.high - self.low
+        self.some = np.nonzero(self.counts)[0]
+
+    @cached_property
+    def pairs(self) -> _Array:
+        """Ends of the runs that are not empty, as ``reduceat`` takes them."""
+        return np.column_stack([self.low[self.some], self.high[self.some]]).ravel()
+
+
 class _Runs:
     """Values, and a run of them for each window."""
 
-    def __init__(self, values: _Array, low: _Array, high: _Array) -> None:
-        self.values, self.low, self.high = values, low, np.maximum(low, high)
-        self.counts = self.high - self.low
-        self.some = np.nonzero(self.counts)[0]
+    def __init__(self, values: _Array, spans: _Spans) -> None:
+        self.values, self.spans = values, spans
+        self.low, self.high, self.counts = spans.low, spans.high, spans.counts
 
     @cached_property
     def wide(self) -> _Array:
         """The values and one more, for reductions that begin behind the last; integers of 64 bits, floats of 64 bits."""
         kind = np.float64 if self.values.dtype.kind == "f" else np.int64
         return np.append(self.values.astype(kind, copy=False), np.zeros(1, dtype=kind))
-
-    @cached_property
-    def _pairs(self) -> _Array:
-        return np.column_stack([self.low[self.some], self.high[self.some]]).ravel()
 
     @property
     def oldest(self) -> _Array:
@@ -208,8 +221,8 @@ class _Runs:
     def reduced(self, function: np.ufunc, values: _Array) -> _Array:
         """``function`` over each run that is not empty; 0 for the others."""
         found = np.zeros(self.counts.size, dtype=values.dtype)
-        if self.some.size:
-            found[self.some] = function.reduceat(values, self._pairs)[::2]
+        if self.spans.some.size:
+            found[self.spans.some] = function.reduceat(values, self.spans.pairs)[::2]
         return found
 
 
@@ -263,7 +276,7 @@ class _Column:
 
     @staticmethod
     def _float_sums(tiles: _Runs, events: _Runs) -> _Array:
-        runs = [_Runs(run.values.astype(np.float64, copy=False), run.low, run.high) for run in (tiles, events)]
+        runs = [_Runs(run.values.astype(np.float64, copy=False), run.spans) for run in (tiles, events)]
         sums: _Array = sum((run.reduced(np.add, run.wide) for run in runs), np.zeros(tiles.low.size))
         sizes: _Array = sum((run.reduced(np.add, np.abs(run.wide)) for run in runs), np.zeros(tiles.low.size))
         if not np.isfinite(sizes).all():
