@@ -26,13 +26,12 @@ sys.path.insert(0, str(ROOT.parent))
 
 from featurestore import Aggregation, Entity, FeatureView
 from featurestore import types as t
-from featurestore.codec.blocks import BlockCodec
+from featurestore.online.block_forms import BlockForms
 from featurestore.online.redis_store import RedisOnlineStore
 from featurestore.online.window_blocks import WindowRead
 from featurestore.registry.records import Field
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms.windows.api import compute_windows
-from featurestore.transforms.windows.schema import window_schema
 from tests.servers.valkey import valkey_server
 
 NOW = 1_700_000_000_000_000
@@ -44,8 +43,10 @@ LIMITS = {1: 100, 100: 25}
 
 def make_view() -> FeatureView:
     """25 aggregations over 4 windows."""
-    functions = dict.fromkeys(("amount", "price", "score"), ("count", "sum", "mean", "min", "max", "std", "last"))
-    functions["items"] = ("sum", "min", "max", "last")
+    functions: dict[str, tuple[str, ...]] = {
+        **dict.fromkeys(("amount", "price", "score"), ("count", "sum", "mean", "min", "max", "std", "last")),
+        "items": ("sum", "min", "max", "last"),
+    }
     return FeatureView(
         "activity",
         entities=[Entity("user", join_keys={"user": t.Int64})],
@@ -88,12 +89,12 @@ def check(view: FeatureView, events: pl.DataFrame, read: WindowRead, blocks: lis
 def compare(store: RedisOnlineStore, entities: int, size: int, rounds: int) -> None:
     """One row."""
     view, events = make_view(), make_events(entities, size)
-    codec = BlockCodec([Field(name, kind) for name, kind in COLUMNS.items()])
+    forms = BlockForms(view, tuple(Field(name, kind) for name, kind in COLUMNS.items()))
     stamped = events.with_columns(pl.from_epoch(EVENT_TIME, "us").dt.replace_time_zone("UTC").alias(EVENT_TIME))
-    blocks = codec.encode(stamped, np.arange(entities + 1) * size, version=1, written_at=NOW, floor=0)
+    blocks = forms.events.encode(stamped, np.arange(entities + 1) * size, version=1, written_at=NOW, floor=0)
     keys = [b"%d/%d/%d" % (entities, size, i) for i in range(entities)]
     store.write(keys, blocks)
-    read = WindowRead(view, codec, window_schema(view, events.select(*COLUMNS).to_arrow().schema))
+    read = WindowRead(view, forms, tuple(Field(feature.name, feature.type) for feature in forms.features))
     check(view, events, read, store.read(keys))
 
     requests = max(1, 20 // entities)

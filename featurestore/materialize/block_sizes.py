@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -13,41 +12,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from polars.exceptions import PolarsError
 
-from featurestore.codec.block_layout import FLAGS_START, BlockLayout
+from featurestore.codec.block_layout import BlockLayout
 from featurestore.codec.columns import FixedColumn
 from featurestore.errors import FeatureStoreError
 from featurestore.materialize.window_blocks import WindowSource
-from featurestore.registry.aggregations import sawtooth
+from featurestore.online.block_forms import SAWTOOTH, BlockForms, TiledForm
 from featurestore.registry.block_sizes import BlockSizes, KeySizes
 from featurestore.time import EVENT_TIME, to_micros
+from featurestore.transforms.windows.ranges import LOWEST
+from featurestore.transforms.windows.tiled import TilePlan
+from featurestore.transforms.windows.tiles import as_sawtooth
 
 if TYPE_CHECKING:
     from featurestore.project import Project
-    from featurestore.registry.aggregations import Aggregation, Window
     from featurestore.registry.definitions import Definitions, EventSource, FeatureView
 
+_Array: TypeAlias = np.ndarray[Any, Any]
 _ROWS_A_BUCKET: Final = 8_000_000
 _SAMPLE: Final = 10_000
 """Events whose columns are looked at for nulls and for the size of values."""
-_STATES: Final[dict[str, tuple[str, ...]]] = {
-    "count": ("rows",),
-    "sum": ("sum",),
-    "mean": ("rows", "sum"),
-    "var": ("rows", "sum", "squares"),
-    "std": ("rows", "sum", "squares"),
-    "min": ("least",),
-    "all": ("least",),
-    "max": ("greatest",),
-    "any": ("greatest",),
-    "first": ("first",),
-    "last": ("last",),
-    "first_n": ("first",),
-    "last_n": ("last",),
-    "decayed_sum": ("decayed",),
-    "decayed_count": ("decayed",),
-}
-"""What a tile keeps for a function; of the others, each of its values."""
-_BYTES: Final = {"rows": 4, "sum": 8, "squares": 16, "decayed": 16}
+_ITEM: Final = {"rows": 8, "sum": 8, "squares": 16, "decayed": 16}
+"""About what a tile keeps for a state; of the others, a value."""
 
 
 def measure_blocks(project: Project, written: Definitions) -> tuple[BlockSizes, ...]:
@@ -63,6 +48,8 @@ def measure_blocks(project: Project, written: Definitions) -> tuple[BlockSizes, 
 
 
 def _measure(project: Project, view: FeatureView, source: EventSource) -> BlockSizes:
+    if view.transform is not None:
+        return BlockSizes(view.name, "its transform would have to run")
     try:
         table = project.lake.table("events", source.name)
         if not table.exists():
@@ -72,6 +59,53 @@ def _measure(project: Project, view: FeatureView, source: EventSource) -> BlockS
         return _Measured(events).sizes()
     except (FeatureStoreError, PolarsError, pa.ArrowException, OSError) as error:
         return BlockSizes(view.name, str(error).splitlines()[0])
+
+
+class _Tiles:
+    """What tiled blocks take, by how many tiles and how many events since a key has.
+
+    Args:
+        widths: the mean bytes of a value of each column.
+    """
+
+    def __init__(self, form: TiledForm, name: str, now: int, widths: Mapping[str, float]) -> None:
+        tiling = form.plan.tiling(now)
+        if tiling is None:
+            raise TypeError("windows that all slide have no tiles")
+        self._since, self._tiles, self._tiling = f"since_{name}", f"tiles_{name}", tiling
+        self._overhead = form.codec.overhead
+        self._a_tile, self._an_event = 8.0, 0.0
+        for state in form.plan.states.values():
+            width = widths.get(state.key[1] or "", 8.0)
+            if state.kind == "values":
+                self._an_event += width
+            else:
+                self._a_tile += _ITEM.get(state.kind, width * (state.parameter or 1))
+
+    def counted(self) -> list[pl.Expr]:
+        """Of a key, its events since the cut-off and its tiles before."""
+        time = pl.col(EVENT_TIME).dt.epoch("us")
+        starts = [
+            pl.when(time < edge.first).then(LOWEST).otherwise((time - edge.shift) // edge.step * edge.step + edge.shift)
+            for edge in self._tiling.edges
+        ]
+        start = pl.max_horizontal(starts) if starts else pl.lit(LOWEST, pl.Int64)
+        old = time < self._tiling.cutoff
+        tile = pl.when(old).then(start)
+        return [(~old).sum().alias(self._since), tile.drop_nulls().n_unique().alias(self._tiles)]
+
+    def names(self) -> list[str]:
+        """The columns that :meth:`counted` makes."""
+        return [self._since, self._tiles]
+
+    def sizes(self, counted: pl.DataFrame, of_events: Callable[[_Array], _Array]) -> _Array:
+        """About how many bytes each key takes."""
+        since, tiles = (counted[name].to_numpy().astype(np.int64) for name in self.names())
+        old = counted["events"].to_numpy() - since
+        sizes: _Array = (
+            self._overhead + of_events(since) + (tiles * self._a_tile + old * self._an_event).round().astype(np.int64)
+        )
+        return sizes
 
 
 class _Measured:
@@ -84,6 +118,11 @@ class _Measured:
         sample = self._frame.select(column.name for column in events.columns).head(_SAMPLE).collect()
         self._nullable = sum(column.null_count() > 0 for column in sample.get_columns())
         self._widths = {name: self._width(sample, name) for name in self._layout.codecs}
+        forms, now = BlockForms(self._view, events.columns), to_micros(events.now)
+        slides = any(feature.window.kind == "sliding" for feature in forms.features)
+        toothed = TiledForm(SAWTOOTH, TilePlan(self._view, as_sawtooth(forms.features)), forms.events)
+        self._exact = _Tiles(forms.exact, "exact", now, self._widths) if forms.exact is not None else None
+        self._sawtooth = _Tiles(toothed, "sawtooth", now, self._widths) if slides else None
 
     def _width(self, sample: pl.DataFrame, name: str) -> float:
         """The mean bytes of a value."""
@@ -98,9 +137,10 @@ class _Measured:
         counted, largest = self._counted()
         if counted.is_empty():
             return BlockSizes(self._view.name, f"source {self._events.source.name!r} has no events in reach of its windows")
-        events, tiles, keys = (counted[name].to_numpy() for name in ("events", "tiles", "keys"))
-        sizes = self._block_bytes(events)
-        sliding = any(window.kind == "sliding" for _, window in self._windows())
+        keys = counted["keys"].to_numpy()
+        sizes = self._of_events(counted["events"].to_numpy())
+        if self._exact is not None:
+            sizes = np.minimum(sizes, self._exact.sizes(counted, self._of_events))
         return BlockSizes(
             self._view.name,
             keys=int(keys.sum()),
@@ -108,78 +148,40 @@ class _Measured:
             largest_key=", ".join(f"{name}={value}" for name, value in largest.items()),
             limit=self._view.max_block_bytes,
             beyond=int(keys[sizes > self._view.max_block_bytes].sum()),
-            sawtooth=_summary(self._tile_bytes(events, tiles), keys) if sliding else None,
+            on_overflow=self._view.on_overflow,
+            sawtooth=None if self._sawtooth is None else _summary(self._sawtooth.sizes(counted, self._of_events), keys),
         )
 
     def _counted(self) -> tuple[pl.DataFrame, dict[str, Any]]:
-        """How many keys have so many events and so many tiles; and the key with the most events, of several the least."""
-        names, found = self._events.key_names, []
+        """How many keys have so many events and tiles; and the key with the most events, of several the least."""
+        names = self._events.key_names
+        forms = [form for form in (self._exact, self._sawtooth) if form is not None]
+        columns = ["events", *(name for form in forms for name in form.names())]
+        counts = [pl.len().alias("events"), *(one for form in forms for one in form.counted())]
+        found: list[pl.DataFrame] = []
         most: tuple[int, dict[str, Any]] = (0, {})
         buckets = -(-self._events.row_count() // _ROWS_A_BUCKET)
         for number in range(buckets):
             part = self._frame.select(*names, EVENT_TIME)
             if buckets > 1:
                 part = part.filter(pl.struct(names).hash(seed=0) % buckets == number)
-            counted = part.group_by(names).agg(pl.len().alias("events"), self._tile().n_unique().alias("tiles")).collect()
+            counted = part.group_by(names).agg(counts).collect()
             if counted.height:
                 first = counted.filter(pl.col("events") == pl.col("events").max()).sort(names).row(0, named=True)
                 if first["events"] > most[0]:
                     most = first["events"], {name: first[name] for name in names}
-                found.append(counted.group_by("events", "tiles").agg(pl.len().alias("keys")))
-        nothing = pl.DataFrame(schema={"events": pl.UInt32, "tiles": pl.UInt32, "keys": pl.UInt32})
-        return pl.concat([nothing, *found]), most[1]
+                found.append(counted.group_by(columns).agg(pl.len().alias("keys")))
+        return (pl.concat(found) if found else pl.DataFrame()), most[1]
 
-    def _windows(self) -> Iterator[tuple[Aggregation, Window]]:
-        for aggregation in self._view.aggregations:
-            for window in aggregation.windows:
-                yield aggregation, window
-
-    def _tile(self) -> pl.Expr:
-        """Which tile an event is in: as fine as the finest hop of a window that sees it."""
-        now, time = to_micros(self._events.now), pl.col(EVENT_TIME).dt.epoch("us")
-        hops: dict[int, int] = {}
-        for aggregation, window in self._windows():
-            hop = _hop(window)
-            if hop:
-                far = aggregation.delay + (2 * window.width if window.kind == "tumbling" else window.width + hop)
-                hops[hop] = max(hops.get(hop, 0), far)
-        tile = pl.lit(0, pl.Int64)
-        for place, hop in enumerate(sorted(hops, reverse=True), start=1):
-            tile = pl.when(time >= now - hops[hop]).then(time // hop * (len(hops) + 1) + place).otherwise(tile)
-        return tile
-
-    def _block_bytes(self, events: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    def _of_events(self, events: _Array) -> _Array:
         """As :meth:`BlockCodec.sizes` has them, values of variable width at their mean."""
-        variable = sum(self._widths[name] for name in self._layout.variable)
-        each = self._layout.width + variable
-        sizes: np.ndarray[Any, Any] = self._layout.times_start + events * each + self._nullable * ((events + 7) // 8)
-        return sizes.round().astype(np.int64)
-
-    def _tile_bytes(self, events: np.ndarray[Any, Any], tiles: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """The start of each tile and its states; of functions that need each value, all values."""
-        states: dict[tuple[Any, ...], tuple[float, bool]] = {}
-        for aggregation in self._view.aggregations:
-            given = json.loads(aggregation.parameters)
-            width = self._widths.get(aggregation.column or "", 0.0)
-            categories = len(given.get("values", ())) if aggregation.by else 1
-            for state in _STATES.get(aggregation.function, ("values",)):
-                size = categories * _BYTES.get(state, width * given.get("n", 1))
-                where = None if aggregation.where is None else aggregation.where.data
-                states[aggregation.column, where, aggregation.by, state] = size, state == "values"
-        a_tile = 8 + sum(size for size, every in states.values() if not every)
-        an_event = sum(size for size, every in states.values() if every)
-        sizes: np.ndarray[Any, Any] = FLAGS_START + tiles * a_tile + events * an_event
-        return sizes.round().astype(np.int64)
+        each = self._layout.width + sum(self._widths[name] for name in self._layout.variable)
+        bitmaps = self._nullable * ((events.astype(np.int64) + 7) // 8)
+        sizes: _Array = self._layout.times_start + (events * each).round().astype(np.int64) + bitmaps
+        return sizes
 
 
-def _hop(window: Window) -> int:
-    """How far apart the edges of a window are, its sliding ones made sawtooth; 0 for a lifetime, which has none."""
-    if window.kind == "sliding":
-        return math.gcd(window.width, sawtooth(window.width).hop)
-    return window.width if window.kind == "tumbling" else window.hop
-
-
-def _summary(sizes: np.ndarray[Any, Any], keys: np.ndarray[Any, Any]) -> KeySizes:
+def _summary(sizes: _Array, keys: _Array) -> KeySizes:
     order = np.argsort(sizes, kind="stable")
     sizes, below = sizes[order], np.cumsum(keys[order])
     total = int(below[-1])

@@ -19,17 +19,13 @@ from datetime import date
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
-import polars as pl
-from polars.exceptions import PolarsError
 
-from featurestore.online.careful import NotPlainError
+from featurestore.online.conditions import Conditions
 from featurestore.online.response import NULL, PRESENT, Status
 from featurestore.online.thin_rows import COUNT, FUNCTIONS, Chunk, Part, Patches, Room, Rows
 from featurestore.online.window_edges import Array, Edges, Range, edges_at
 from featurestore.registry import types as t
-from featurestore.registry.types import from_arrow
 from featurestore.time import from_micros
-from featurestore.transforms.windows.columns import polars_type
 
 if TYPE_CHECKING:
     from featurestore.codec.block_layout import BlockLayout
@@ -47,7 +43,6 @@ _EPOCH: Final = date(1970, 1, 1).toordinal()
 _CELLS: Final = 1 << 16
 """Numbers worked on at a time: what the processor's cache holds, of events times columns."""
 _KEPT_PLANS: Final = 256
-_ROW: Final = "__row"
 _WIDE: Final = frozenset({t.Int64, t.UInt64, t.Timestamp})
 """Types that 2^53 does not bound."""
 _AS: Final = {"any": "max", "all": "min"}
@@ -83,8 +78,7 @@ class ThinWindows:
     def __init__(self, features: Sequence[WindowFeature], layout: BlockLayout) -> None:
         self._layout = layout
         self._windows: list[Range] = []
-        self._conditions: list[pl.Expr] = []
-        conditions: dict[Any, int] = {}
+        self._conditions = Conditions(layout)
         parts: dict[tuple[int, str | None, bool], Part] = {}
         cells = []
         for feature in features:
@@ -92,7 +86,7 @@ class ThinWindows:
             window = (feature.window, aggregation.bounds, aggregation.delay)
             if window not in self._windows:
                 self._windows.append(window)
-            condition = self._condition(feature, conditions)
+            condition = self._conditions.of(feature)
             skip_nan = feature.column_type in t.FLOATS and bool(feature.parameters.get("skip_nan"))
             kind = feature.column_type
             key = (condition, aggregation.column, skip_nan)
@@ -113,21 +107,6 @@ class ThinWindows:
         """The features, in the order of their answers."""
         self._rows: dict[frozenset[str], list[tuple[int, list[Rows]]]] = {}
 
-    def _condition(self, feature: WindowFeature, known: dict[Any, int]) -> int:
-        """Which condition a feature's rows fulfil: -1 for none."""
-        aggregation = feature.aggregation
-        if aggregation.where is None and aggregation.by is None:
-            return -1
-        key = (aggregation.where and aggregation.where.data, aggregation.by, repr(feature.category))
-        if key not in known:
-            known[key] = len(self._conditions)
-            conditions = [] if aggregation.where is None else [aggregation.where.polars()]
-            if aggregation.by is not None:
-                dtype = polars_type(from_arrow(self._layout.codecs[aggregation.by].arrow))
-                conditions.append(pl.col(aggregation.by) == pl.lit(feature.category).cast(dtype))
-            self._conditions.append(pl.all_horizontal(conditions).fill_null(False).alias(str(known[key])))
-        return known[key]
-
     def answer(self, decoded: DecodedBlocks, instant: int) -> Found:
         """The values of each of :attr:`names`, and their statuses, by block.
 
@@ -141,7 +120,7 @@ class ThinWindows:
         results = np.zeros((len(FUNCTIONS), len(self._parts), len(self._windows), len(decoded.counts)))
         by_entity = results.transpose(0, 1, 3, 2)
         patches: Patches = {}
-        kept = self._kept(decoded)
+        kept = self._conditions.kept(decoded)
         rows = self._rows_for(decoded.null_columns)
         with np.errstate(all="ignore"):
             for chunk in self._chunks(decoded, edges):
@@ -184,19 +163,6 @@ class ThinWindows:
             mine = [part for part in parts if (part.skip_nan or part.column in null_columns) == nullable]
             if mine:
                 yield Rows(mine, self._layout, nullable=nullable)
-
-    def _kept(self, decoded: DecodedBlocks) -> list[Array]:
-        """Of each condition the events for which it holds."""
-        if not self._conditions:
-            return []
-        names = dict.fromkeys(name for condition in self._conditions for name in condition.meta.root_names())
-        frame = pl.DataFrame({_ROW: decoded.times} | {name: decoded.series(name) for name in names})
-        try:
-            # With a column of the frame, so that a condition without any is repeated for each row.
-            held = frame.select(_ROW, *self._conditions)
-        except PolarsError as error:
-            raise NotPlainError from error
-        return [column.to_numpy() for column in held.get_columns()[1:]]
 
 
 class _Answers:

@@ -10,6 +10,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import polars as pl
 
 from featurestore.codec import decode_order
 from featurestore.codec.blocks import BlockCodec, DecodedBlocks
@@ -17,10 +18,12 @@ from featurestore.errors import OnlineStoreError, RequestError
 from featurestore.online.block_forms import BlockForms, HeldTiles, TiledForm
 from featurestore.online.careful import NotPlainError
 from featurestore.online.response import NULL, PRESENT, SAWTOOTH, Column, Status
+from featurestore.online.short_windows import ShortWindows, is_short
 from featurestore.online.thin_tiles import ThinTiles, is_plain
 from featurestore.online.thin_windows import ThinWindows, is_thin
 from featurestore.time import format_duration, from_micros, to_micros
 from featurestore.transforms.windows.api import compute_windows, with_derived
+from featurestore.transforms.windows.columns import polars_type
 from featurestore.transforms.windows.merged import Events, compute_merged
 from featurestore.transforms.windows.needs import reach
 from featurestore.transforms.windows.schema import WindowFeature
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
     from featurestore.registry.definitions import FeatureView
     from featurestore.registry.records import Field
 
+_FEW: Final = 128
+"""Up to so many features that are answered window by window, times entities, the kernels take longer to begin."""
 _COLUMN: Final = partial(tuple.__new__, Column)
 OLDEST: Final = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 
@@ -117,6 +122,16 @@ class WindowRead:
     def _all_plain(self) -> bool:
         plain = {feature.name for feature in self._plain}
         return all(field.name in plain for field in self.features)
+
+    @cached_property
+    def _short(self) -> ShortWindows:
+        rest = self._wanted - {feature.name for feature in self._plain}
+        return ShortWindows([feature for feature in self.forms.features if feature.name in rest], self.codec.layout)
+
+    @cached_property
+    def _all_light(self) -> bool:
+        """Whether all that is asked for can be had without kernels."""
+        return all(is_thin(feature) or is_short(feature) for feature in self.forms.features if feature.name in self._wanted)
 
     @cached_property
     def _marked(self) -> frozenset[str]:
@@ -211,14 +226,26 @@ class WindowRead:
     def _splits(self) -> dict[str, tuple[ThinTiles, list[WindowFeature]]]:
         return {}
 
+    def _light(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, Sequence[Any]]:
+        """The features asked for, without kernels."""
+        found = dict(zip(self._thin.names, self._thin.answer(decoded, instant)[0], strict=True))
+        found |= self._short.answer(decoded, instant)
+        if not self._derives:
+            return found
+        kinds = {feature.name: polars_type(feature.type) for feature in self.forms.features}
+        series = {name: pl.Series(name, values, kinds[name]) for name, values in found.items()}
+        return {name: values.to_list() for name, values in with_derived(self.view, series).items()}
+
     def _of_events(self, decoded: DecodedBlocks, instant: int) -> dict[str, Column]:
         times: list[int | None] = [None] * len(decoded.counts)
-        if self._all_plain:
-            try:
+        try:
+            if self._all_plain:
                 found = zip(self._thin_fields, *self._thin.answer(decoded, instant), repeat(times), strict=False)
                 return dict(zip(self._thin.names, map(_COLUMN, found), strict=True))
-            except NotPlainError:
-                pass
+            if self._all_light and len(decoded.counts) * len(self._short.features) <= _FEW:
+                return self._columns(self._light(decoded, instant), len(decoded.counts), ())
+        except NotPlainError:
+            pass
         count = len(decoded.counts)
         answers = compute_windows(
             self.view,

@@ -26,7 +26,7 @@ class BlockSizes:
         skipped: why nothing is known of it; empty where something is.
         largest_key: the key with the largest block.
         limit: the view's ``max_block_bytes``.
-        beyond: how many keys are larger than that.
+        beyond: how many keys are larger than that; ``on_overflow``: what becomes of them.
         sawtooth: about what they would take, were its sliding windows sawtooth ones; None where it has no sliding ones.
     """
 
@@ -37,6 +37,7 @@ class BlockSizes:
     largest_key: str = ""
     limit: int = 0
     beyond: int = 0
+    on_overflow: str = "error"
     sawtooth: KeySizes | None = None
 
     @property
@@ -58,6 +59,7 @@ class BlockSizes:
             "largest_key": self.largest_key,
             "max_block_bytes": self.limit,
             "keys_beyond": self.beyond,
+            "on_overflow": self.on_overflow,
             "sawtooth": None if self.sawtooth is None else asdict(self.sawtooth),
             "recommends_sawtooth": self.recommends_sawtooth,
         }
@@ -69,7 +71,8 @@ class BlockSizes:
             return
         yield f"{self.view}: {self.keys:,} keys; {_words(self.sizes)} ({self.largest_key})"
         if self.beyond:
-            yield f"  {self.beyond:,} beyond max_block_bytes={self.limit:,}: materialize refuses them"
+            fate = "served with sawtooth windows, and marked" if self.on_overflow == "sawtooth" else "materialize refuses them"
+            yield f"  {self.beyond:,} beyond max_block_bytes={self.limit:,}: {fate}"
         if self.sawtooth is not None:
             told = "recommended: sawtooth" if self.recommends_sawtooth else "sawtooth"
             yield f"  {told} windows would take about: {_words(self.sawtooth)}"

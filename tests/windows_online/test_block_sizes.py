@@ -19,9 +19,13 @@ def spending(*aggregations: Aggregation, **options: object) -> FeatureView:
     return FeatureView("spending", entities=[USER], source="payments", aggregations=aggregations, **options)  # type: ignore[arg-type]
 
 
+def doubled(events: pl.LazyFrame) -> pl.LazyFrame:
+    return events.with_columns(pl.col("amount") * 2)
+
+
 def land_100_users(small: SmallProject) -> None:
-    """98 with one event, one with 20, one with 200; all within the last hours, one event a minute."""
-    counts = {f"u{i:02}": 1 for i in range(98)} | {"often": 20, "most": 200}
+    """98 with one event, one with 30, one with 200; all within the last hours, one event a minute."""
+    counts = {f"u{i:02}": 1 for i in range(98)} | {"often": 30, "most": 200}
     small.land([row(user, minute, 5, "ab") for user, count in counts.items() for minute in range(count)])
     small.clock.instant = minutes(240)
 
@@ -42,10 +46,10 @@ def test_sizes_are_those_of_the_blocks_that_are_written(small: SmallProject) -> 
 
     # 48 bytes of head, 8 of flags; an event: 8 of time, 8 of amount, 4 and 2 of note.
     assert sizes.keys == 100
-    assert sizes.sizes == KeySizes(median=56 + 22, p99=56 + 20 * 22, largest=56 + 200 * 22)
+    assert sizes.sizes == KeySizes(median=56 + 22, p99=56 + 30 * 22, largest=56 + 200 * 22)
     assert sizes.largest_key == "user=most"
     materialize(small, ["spending"])
-    assert [bytes_held(small, view, user) for user in ("u00", "often", "most")] == [78, 496, 4456]
+    assert [bytes_held(small, view, user) for user in ("u00", "often", "most")] == [78, 716, 4456]
 
 
 def test_sawtooth_is_recommended_where_it_takes_a_quarter(small: SmallProject) -> None:
@@ -54,9 +58,9 @@ def test_sawtooth_is_recommended_where_it_takes_a_quarter(small: SmallProject) -
 
     (sizes,) = measure_blocks(small, small.definitions)
 
-    # An hour is a tile: of 200 minutes 4. A tile: 8 of time, 8 of sum.
-    assert sizes.sizes == KeySizes(56 + 16, 56 + 20 * 16, 56 + 200 * 16)
-    assert sizes.sawtooth == KeySizes(48 + 16, 48 + 16, 48 + 4 * 16)
+    # 42 bytes of head, 56 of an empty block of events. An hour is a tile, of 200 minutes 4: 8 of time, 8 of sum.
+    assert sizes.sizes == KeySizes(56 + 16, 56 + 30 * 16, 56 + 200 * 16)
+    assert sizes.sawtooth == KeySizes(98 + 16, 98 + 16, 98 + 4 * 16)
     assert sizes.recommends_sawtooth
 
 
@@ -79,13 +83,33 @@ def test_keys_beyond_the_limit_are_counted_and_sawtooth_recommended(small: Small
     assert "1 beyond max_block_bytes=1,000: materialize refuses them" in "\n".join(sizes.lines())
 
 
-def test_windows_that_are_no_sliding_ones_have_no_other_choice(small: SmallProject) -> None:
+def test_windows_that_are_no_sliding_ones_take_tiles_where_these_are_smaller(small: SmallProject) -> None:
     view = spending(Aggregation("amount", "sum", windows=[sawtooth("1d"), lifetime()]))
     small.apply(payments(), view)
     land_100_users(small)
     (sizes,) = measure_blocks(small, small.definitions)
-    assert sizes.sizes.largest == 56 + 200 * 16
+    assert sizes.sizes == KeySizes(56 + 16, 98 + 16, 98 + 4 * 16)
     assert sizes.sawtooth is None
+    materialize(small, ["spending"])
+    assert [bytes_held(small, view, user) for user in ("u00", "often", "most")] == [72, 114, 162]
+
+
+def test_where_the_view_says_so_large_keys_are_served_with_sawtooth_windows(small: SmallProject) -> None:
+    view = spending(Aggregation("amount", "sum", windows=["1d"]), max_block_bytes=1_000, on_overflow="sawtooth")
+    small.apply(payments(), view)
+    land_100_users(small)
+    (sizes,) = measure_blocks(small, small.definitions)
+    assert "1 beyond max_block_bytes=1,000: served with sawtooth windows, and marked" in "\n".join(sizes.lines())
+    assert sizes.sawtooth is not None
+    materialize(small, ["spending"])
+    assert bytes_held(small, view, "most") == sizes.sawtooth.largest == 162
+
+
+def test_a_transform_is_not_run_for_it(small: SmallProject) -> None:
+    view = spending(Aggregation("amount", "sum", windows=["1d"]), transform=doubled)
+    small.apply(payments(), view)
+    land_100_users(small)
+    assert measure_blocks(small, small.definitions) == (BlockSizes("spending", "its transform would have to run"),)
 
 
 def test_many_parts_count_as_one(small: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -132,20 +156,21 @@ def test_a_plan_says_it_in_words_and_as_data(small: SmallProject) -> None:
     plan = Plan(0, small.definitions, (), {}, {}, (), ()).with_blocks(measure_blocks(small, small.definitions))
     assert (
         "Online, bytes a key:\n"
-        "  spending: 100 keys; median 72, p99 376, largest 3,256 (user=most)\n"
-        "    recommended: sawtooth windows would take about: median 64, p99 64, largest 112"
+        "  spending: 100 keys; median 72, p99 536, largest 3,256 (user=most)\n"
+        "    recommended: sawtooth windows would take about: median 114, p99 114, largest 162"
     ) in str(plan)
     assert plan.to_dict()["blocks"] == [
         {
             "view": "spending",
             "keys": 100,
             "median": 72,
-            "p99": 376,
+            "p99": 536,
             "largest": 3256,
             "largest_key": "user=most",
             "max_block_bytes": 1 << 20,
             "keys_beyond": 0,
-            "sawtooth": {"median": 64, "p99": 64, "largest": 112},
+            "on_overflow": "error",
+            "sawtooth": {"median": 114, "p99": 114, "largest": 162},
             "recommends_sawtooth": True,
         }
     ]
