@@ -36,7 +36,7 @@ _NESTED: Final = (List, Vector, Struct)
 def is_short(feature: WindowFeature) -> bool:
     """Whether a feature can be answered here."""
     aggregation, kind, function = feature.aggregation, feature.column_type, feature.function.name
-    if aggregation.order_by or aggregation.empty is not None or function not in _FUNCTIONS:
+    if aggregation.approx or aggregation.order_by or aggregation.empty is not None or function not in _FUNCTIONS:
         return False
     if function in ("quantile", "decayed_sum"):
         return not isinstance(kind, (*_NESTED, Decimal))
