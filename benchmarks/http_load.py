@@ -97,7 +97,7 @@ class Load:
     def open_loop(self, seconds: float, rate: float) -> float:
         """``rate`` requests a second, for so long; the seconds until the last was answered."""
         clock, connections, poll = time.perf_counter, self.connections, self.poll
-        free, total, started = deque(connections.values()), int(seconds * rate), clock()
+        free, total, started = deque(connections.values()), max(1, int(seconds * rate)), clock()
         answered = 0
         while answered < total:
             now = clock()

@@ -6,6 +6,7 @@ there. ``SIGTERM`` and ``SIGINT`` end it gracefully: no new connections, what is
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import shutil

@@ -46,14 +46,17 @@ class RedisOnlineStore:
         """See :class:`OnlineStore`."""
         if not keys:
             return []
+        values: list[bytes | None]
         try:
-            values: list[bytes | None] = self._direct.call(b"MGET", *keys)
+            values = self._direct.call(b"MGET", *keys)
         except redis_exceptions.TimeoutError as error:
             with translated(self.where):
                 raise error from None
         except redis_exceptions.RedisError:
-            # A connection that was kept may have been lost meanwhile; what else is wrong is found again, and told, by redis-py.
-            values = self._call(partial(_mget, keys=keys))
+            pass  # a connection that was kept may have been lost; what else is wrong is found again, and told, by redis-py
+        else:
+            return values
+        values = self._call(partial(_mget, keys=keys))
         return values
 
     async def aread(self, keys: Sequence[bytes]) -> list[bytes | None]:
