@@ -97,7 +97,9 @@ def number_of(value: Any) -> tuple[str, Any]:
         number = Decimal(str(value))
     except InvalidOperation:
         return type(value).__name__, value
-    return "number", str(number) if number.is_nan() or not number else number
+    if number.is_nan() or not number:
+        return ("negative" if number.is_signed() else "positive"), str(abs(float(number)))
+    return "number", number
 
 
 def taken(text: str, as_text: tuple[str, ...] = ()) -> int | None:
