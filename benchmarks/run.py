@@ -1,10 +1,10 @@
 """Run benchmarks and keep their rows.
 
-    python benchmarks/run.py [NAME ...] [--small]
+    python benchmarks/run.py [NAME ...] [--small] [-- OPTION ...]
 
 Without names all of them. The rows of each go to ``benchmarks/results/NAME.json``, in place of what was there; from all that is
 there ``docs/benchmarks.md`` gets its tables, and ``docs/pictures/benchmarks.png`` is drawn. With ``--small`` only the answers
-are asserted, and nothing is kept: timings of small sizes say nothing.
+are asserted, and nothing is kept: timings of small sizes say nothing. What follows ``--`` goes to the benchmark.
 """
 
 from __future__ import annotations
@@ -59,11 +59,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all without one")
     parser.add_argument("--small", action="store_true", help="sizes that end within seconds, for the answers' sake")
-    arguments = parser.parse_args()
+    given, options = sys.argv[1:], []
+    if "--" in given:
+        at = given.index("--")
+        given, options = given[:at], given[at + 1 :]
+    arguments = parser.parse_args(given)
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no benchmark {', '.join(sorted(unknown))}: there are {', '.join(NAMES)}")
     for name in arguments.names or NAMES:
-        rows = rows_of(name, *(["--small"] if arguments.small else []))
+        rows = rows_of(name, *options, *(["--small"] if arguments.small else []))
         if not arguments.small:
             report.keep(name, rows)
     if not arguments.small:
