@@ -153,10 +153,8 @@ class DecodedTiles:
             block if len(begins) == 1 else block[at : at + dtype.itemsize * count]
             for block, at, count in zip(self._present, begins, counts, strict=True)
         ]
-        if len(raw) == 1:
-            numbers = np.frombuffer(raw[0], dtype, counts[0], begins[0])
-        else:
-            numbers = np.frombuffer(b"".join(raw), dtype)
+        one = len(raw) == 1
+        numbers = np.frombuffer(raw[0], dtype, counts[0], begins[0]) if one else np.frombuffer(b"".join(raw), dtype)
         return numbers, (sizes.ravel().cumsum() - sizes.ravel()).reshape(sizes.shape)
 
     def bytes_of(self, state: int, column: int) -> list[tuple[bytes, int, int, int]]:
@@ -198,27 +196,25 @@ class DecodedTiles:
         found: _Array = each[:, :, None] * tiles[:, None, :]
         uneven = self.uneven[:, states]
         if uneven.any():
-            which = np.nonzero(uneven.any(axis=0))[0]
-            for i in which.tolist():
-                self._put_uneven(states[i], tiles, found[:, i])
+            before, begins = self._before_uneven
+            begins = begins[:, states, None]
+            # Those that are even read somewhere, too: what they find is not taken.
+            places = np.minimum(begins + tiles[:, None, :], before.size - 1)
+            found = np.where(uneven[:, :, None], before[places] - before[begins], found)
         return found
 
-    def _put_uneven(self, state: int, tiles: _Array, found: _Array) -> None:
-        """The same for one state of which tiles have different numbers of items."""
-        at = len(self._layout.fixed) + state
-        rows = np.nonzero(self.uneven[:, state])[0]
-        begins = self._begins[rows, at].tolist()
-        counts = self.counts[rows]
-        raw = [self._raw[i] for i in rows.tolist()]
-        if len(raw) == 1:
-            items = np.frombuffer(raw[0], "<u4", counts[0], begins[0])  # type: ignore[arg-type]
-        else:
-            sizes = (4 * counts).tolist()
-            items = np.frombuffer(b"".join(b[a : a + n] for b, a, n in zip(raw, begins, sizes, strict=True)), "<u4")  # type: ignore[index]
+    @cached_property
+    def _before_uneven(self) -> tuple[_Array, _Array]:
+        """How many items lie before each tile of the states in which tiles differ, and where those of each block and state
+        begin."""
+        sizes = self.uneven * self.counts[:, None]
+        at = self._begins[:, len(self._layout.fixed)].tolist()
+        totals = sizes.sum(axis=1).tolist()
+        raw = [self._raw[i][at[i] : at[i] + 4 * totals[i]] for i in self._filled if totals[i]]  # type: ignore[index]
+        items = np.frombuffer(raw[0] if len(raw) == 1 else b"".join(raw), "<u4")
         before = np.zeros(items.size + 1, dtype=np.int64)
         items.cumsum(out=before[1:])
-        firsts = (counts.cumsum() - counts)[:, None]
-        found[rows] = before[firsts + tiles[rows]] - before[firsts]
+        return before, (sizes.ravel().cumsum() - sizes.ravel()).reshape(sizes.shape)
 
     def items(self, state: int, column: int) -> pl.Series:
         """A column of all items of a state."""

@@ -1,8 +1,7 @@
 """The plain functions of numbers over tiles and the events since, all entities of a request at once: a few numpy calls.
 
 What ``thin_windows.py`` is to blocks of events. Items of tiles of one type lie side by side in a block (``tiled_blocks.py``),
-so that all states, windows and entities are reduced in one call for each of sums, minima and maxima; so are the events, and
-both are merged. What is not known to be exact is computed once more from items and events (``careful_merged``):
+so that all states, windows and entities, and the events too, are reduced in one call for each of sums, minima and maxima. What is not known to be exact is computed once more from items and events (``careful_merged``):
 
 * integers, if the sum of the sizes of a window's items and values, or an answer, is not below 2^53;
 * a sum ``S`` of ``n`` floats, items and values together, if its rounding error, at most ``n * u * sum(|x|)`` with ``u = 2^-53``,
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from featurestore.online.careful import careful_merged
-from featurestore.online.kept_items import Items, ItemSource, SquareSource, Tables
+from featurestore.online.kept_items import KeptItems, KeptStates
+from featurestore.online.merged_runs import MergedRuns, Order, Slot
 from featurestore.online.recent_values import RecentValues
 from featurestore.online.thin_plan import Found, ThinPlan
-from featurestore.online.thin_rows import COUNT, FIRST, FUNCTIONS, LAST, MAX, MEAN, MIN, STD, SUM, VAR, Part, Patches
+from featurestore.online.thin_rows import COUNT, COUNTED, FIRST, FUNCTIONS, LAST, MAX, MEAN, MIN, STD, SUM, VAR, Part, Patches
 from featurestore.online.window_edges import Array, edges_at
-from featurestore.transforms.windows.ranges import prefix
 from featurestore.transforms.windows.tile_states import STATES, states
 
 if TYPE_CHECKING:
@@ -38,6 +37,11 @@ _ROUNDING: Final = 2.0**-53 / 5e-10
 """The unit of rounding, as a share of the error that is allowed."""
 _TINY: Final = 1e-280
 """Squares of less may have lost digits."""
+_VALUES: Final = ("sum", "least", "greatest", "first", "last")
+"""The states whose items values may stand for."""
+_KEPT_ORDERS: Final = 256
+_NOTHING: Final = np.zeros(0, dtype=np.int64)
+_ONE_MORE: Final = np.zeros(1)
 _EXACT: Final = float(1 << 53)
 _TOTALS: Final = ("sum", "mean")
 _SPREADS: Final = ("var", "std")
@@ -56,26 +60,29 @@ class ThinTiles:
         self._plan = ThinPlan(features, layout)
         self.names = self._plan.answers.names
         """The features, in the order of their answers."""
-        slots: dict[tuple[str, int], int] = {}
+        needed: dict[tuple[str, int], int] = {}
         self._asked: dict[tuple[int, int], set[str]] = {}
         for feature, part, function, window in self._plan.cells:
             self._asked.setdefault((part.place, window), set()).add(function)
             for state in states(feature, None):
                 if state.key in form.states:
-                    slots[state.kind, part.place] = form.states[state.key]
-        tiles = form.codec.layout
-        self._sources = [
-            source
-            for number in range(len(tiles.groups))
-            if (source := ItemSource(tiles, number, slots)).states
-        ]  # fmt: skip
-        self._squares = SquareSource(slots)
+                    needed[state.kind, part.place] = form.states[state.key]
         parts = self._plan.parts
-        self._floats = np.array([not part.whole for part in parts])
+        self._kept = KeptStates(form.codec.layout, needed)
+        self._floats = np.array([not part.whole for part in parts], dtype=bool)[:, None]
         self._wide = [part.place for part in parts if part.wide]
-        self._totals = np.array([not part.functions.isdisjoint(_TOTALS) for part in parts])
+        self._uncounted = np.array([part.functions.isdisjoint(_TOTALS) for part in parts], dtype=bool)[:, None]
+        self._stored = [part.place for part in parts if part.need < COUNTED]
         self._spreads = [part.place for part in parts if not part.functions.isdisjoint(_SPREADS)]
-        self._conditions = [condition for condition, members in self._plan.groups for _ in members]
+        self._owners = np.zeros((len(parts), len(self._kept.slots)))
+        for i, slot in enumerate(self._kept.slots):
+            self._owners[slot.part, i] = 1.0
+        end = sum(slot.block for slot in self._kept.slots) + 1
+        self._slots = list(self._kept.slots)
+        self._slots += [Slot(_VALUES, part, recent=True, block=end + i) for i, part in enumerate(self._stored)]
+        end += len(self._stored)
+        self._slots += [Slot(("squares",), part, recent=True, block=end + i) for i, part in enumerate(self._spreads)]
+        self._orders: dict[tuple[int, bool], Order] = {}
 
     def answer(self, tiles: DecodedTiles, events: DecodedBlocks, instant: int) -> Found:
         """The values of each of :attr:`names`, and their statuses, by block.
@@ -87,32 +94,58 @@ class ThinTiles:
         if not plan.parts:
             return [], []
         edges = edges_at(plan.windows, instant)
-        shape = (len(events.counts), len(plan.parts), len(plan.windows))
         with np.errstate(all="ignore"):
-            tables = Tables(shape)
-            places = _places(tiles.starts, prefix(np, tiles.counts), edges.instants)
-            held = [source.held(tiles, places, edges.pairs, tables) for source in (*self._sources, self._squares)]
-            cuts = np.stack([events.times_of(i).searchsorted(edges.instants) for i in range(shape[0])])
-            recent = RecentValues(events, plan, self._conditions, cuts, edges)
-            recent.merge_into(tables, squares=bool(self._spreads))
-            results = np.zeros((len(FUNCTIONS), *shape[1:], shape[0]))
-            patches = self._finished(tables, results.transpose(0, 3, 1, 2), _Careful(held, recent, tables))
+            kept, recent = KeptItems(self._kept, tiles, edges), RecentValues(plan, events, edges)
+            pieces, at = list(kept.values), kept.at
+            lows, highs = at[:, :, edges.pairs[::2]], at[:, :, edges.pairs[1::2]]
+            # A window has values where any of its states has items; how many, "rows" say, where they are asked for.
+            counts = np.minimum(self._owners @ (highs > lows), 1.0)
+            if recent.some:
+                more = self._recent(recent, pieces)
+                lows = np.concatenate([lows, more[:, :, edges.pairs[::2]]], axis=1)
+                highs = np.concatenate([highs, more[:, :, edges.pairs[1::2]]], axis=1)
+            values = np.concatenate([*pieces, _ONE_MORE], dtype=np.float64, casting="unsafe")
+            runs = MergedRuns(self._order(len(events.counts), recent.some), values, lows, highs)
+            np.maximum(counts, runs.rows, out=counts)
+            if recent.some:
+                counts += recent.counts
+            results = np.zeros((len(FUNCTIONS), len(plan.parts), len(plan.windows), len(events.counts)))
+            patches = self._finished(runs, counts, results.transpose(0, 3, 1, 2), _Careful(kept, recent, counts))
             return plan.answers.of(results, patches)
 
-    def _finished(self, tables: Tables, results: Array, careful: _Careful) -> Patches:
+    def _recent(self, recent: RecentValues, pieces: list[Array]) -> Array:
+        """Put values and squares behind the items; where each edge falls in them."""
+        size = sum(piece.size for piece in pieces)
+        values = [recent.pieces[part] for part in self._stored]
+        squares = [recent.pieces[part].astype(np.float64) for part in self._spreads]
+        pieces += values + [square * square for square in squares]
+        after = size + sum(piece.size for piece in values)
+        return np.concatenate([recent.at(self._stored, size), recent.at(self._spreads, after)], axis=1)
+
+    def _order(self, entities: int, recent: bool) -> Order:
+        key = (entities, recent)
+        if key not in self._orders:
+            if len(self._orders) >= _KEPT_ORDERS:
+                self._orders.clear()
+            slots = self._slots if recent else self._kept.slots
+            self._orders[key] = Order(slots, (entities, len(self._plan.parts), len(self._plan.windows)))
+        return self._orders[key]
+
+    def _finished(self, tables: MergedRuns, counts: Array, results: Array, careful: _Careful) -> Patches:
         """Put the answers into their places; those that these cannot hold exactly come back."""
-        results[COUNT] = counts = tables.counts
+        results[COUNT] = counts
         results[SUM] = tables.sums
         results[MEAN] = tables.sums / counts
         results[MIN] = tables.least + 0.0  # -0.0 is 0.0
         results[MAX] = tables.greatest + 0.0
         results[FIRST], results[LAST] = tables.first, tables.last
-        floats = self._floats[:, None]
-        sure = np.where(floats, tables.items * _ROUNDING * tables.sizes - np.abs(tables.sums) <= 0.0, tables.sizes < _EXACT)
-        sure |= ~self._totals[:, None]
+        sure = np.where(
+            self._floats, tables.items * _ROUNDING * tables.sizes - np.abs(tables.sums) <= 0.0, tables.sizes < _EXACT
+        )
+        sure |= self._uncounted
         bad = [(_TOTALS, ~sure)] if np.count_nonzero(sure) < sure.size else []
         if self._spreads:
-            bad.append((_SPREADS, self._variances(tables, results)))
+            bad.append((_SPREADS, self._variances(tables, counts, results)))
         if self._wide:
             large = np.zeros(counts.shape, dtype=bool)
             for found in (tables.least, tables.greatest, tables.first, tables.last):
@@ -127,15 +160,15 @@ class ThinTiles:
                     patches[function, part, entity, window] = answer
         return patches
 
-    def _variances(self, tables: Tables, results: Array) -> Array:
+    def _variances(self, tables: MergedRuns, counts: Array, results: Array) -> Array:
         """Variances; where they may not be exact."""
         mine = self._spreads
-        counts, sums, squares = tables.counts[:, mine], tables.sums[:, mine], tables.squares[:, mine]
+        counts, sums, squares = counts[:, mine], tables.sums[:, mine], tables.squares[:, mine]
         scatter = squares - sums * sums / counts
         variance = scatter / (counts - 1.0)
         results[VAR][:, mine], results[STD][:, mine] = variance, np.sqrt(variance)
         scatter -= squares * ((3.0 * tables.items[:, mine] + 12.0) * _ROUNDING)
-        bad = np.zeros(tables.counts.shape, dtype=bool)
+        bad = np.zeros(tables.sums.shape, dtype=bool)
         bad[:, mine] = ~((scatter >= _TINY) | (counts < 2.0))
         return bad
 
@@ -143,24 +176,13 @@ class ThinTiles:
 class _Careful:
     """Answers single windows from what is kept of them."""
 
-    def __init__(self, held: list[Items], recent: RecentValues, tables: Tables) -> None:
-        self._held, self._recent, self._tables = held, recent, tables
+    def __init__(self, kept: KeptItems, recent: RecentValues, counts: Array) -> None:
+        self._kept, self._recent, self._counts = kept, recent, counts
 
     def of(self, function: str, part: Part, entity: int, window: int) -> Any:
         """One function of one window of one entity."""
-        items = self._of(STATES[function][0], part, entity, window, np.zeros(0, dtype=np.int64))
-        squares = self._of("squares", part, entity, window, []) if function in _SPREADS else []
+        items = self._kept.of(STATES[function][0], part.place, entity, window)
+        squares = self._kept.of("squares", part.place, entity, window) if function in _SPREADS else None
         values = self._recent.values(part.place, entity, window)
-        return careful_merged(function, items, values, int(self._tables.counts[entity, part.place, window]), squares)
-
-    def _of(self, kind: str, part: Part, entity: int, window: int, nothing: Any) -> Any:
-        for held in self._held:
-            if (kind, part.place) in held.slots:
-                return held.of(kind, part.place, entity, window)
-        return nothing
-
-
-def _places(times: Array, bounds: Array, instants: Array) -> Array:
-    """Of each key, a row each, how many of its times lie before each instant."""
-    ends = bounds.tolist()
-    return np.stack([times[a:b].searchsorted(instants) for a, b in zip(ends[:-1], ends[1:], strict=True)])
+        count = int(self._counts[entity, part.place, window])
+        return careful_merged(function, _NOTHING if items is None else items, values, count, squares or [])

@@ -211,9 +211,7 @@ class WindowRead:
                 for all_of_them, mine in zip(whole, answers, strict=True):
                     for i, one in zip(places, mine, strict=True):
                         all_of_them[i] = one
-        return {
-            field.name: _COLUMN((field, *found[field.name], times)) for field in self.features if field.name in found
-        }
+        return {field.name: _COLUMN((field, *found[field.name], times)) for field in self.features if field.name in found}
 
     def _merged(
         self, form: TiledForm, blocks: Sequence[bytes | None], instant: int
@@ -227,7 +225,9 @@ class WindowRead:
         found: dict[str, tuple[list[Any], list[Status]]] = {}
         others = reading.others
         try:
-            found = dict(zip(reading.plain.names, zip(*reading.plain.answer(tiles, decoded, instant), strict=True), strict=True))
+            found = dict(
+                zip(reading.plain.names, zip(*reading.plain.answer(tiles, decoded, instant), strict=True), strict=True)
+            )
         except NotPlainError:
             others = reading.features
         if others or self._derives:
