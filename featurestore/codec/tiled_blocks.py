@@ -7,7 +7,8 @@ The store sees the header that every row has; behind it::
     4 bytes     number of tiles, little-endian uint32
     then        of each state how many items of it there are, little-endian uint32; the highest bit is set where tiles differ in
                 how many they have
-    then        of each column of variable width how many bytes its values have, little-endian uint32; zeros up to a multiple of 8
+    then        of each column of variable width how many bytes its values have, little-endian uint32
+    then        zeros up to a multiple of 8
     then        where each tile begins, little-endian int64
     then        the columns of fixed width over all items, numbers by falling width and by type, then the rest
     then        of each state in which tiles differ, how many items each has, little-endian uint32

@@ -71,7 +71,8 @@ class MergedRuns:
         chosen = order.last if last else order.first
         found = np.zeros((2, *order.shape))
         if not chosen.cells.size:
-            return found[0]
+            nothing: Array = found[0]
+            return nothing
         here, there = low.take(chosen.cells), high.take(chosen.cells)
         some = here < there
         found.reshape(-1)[chosen.places] = np.where(some, values.take(there - 1 if last else here), np.nan)

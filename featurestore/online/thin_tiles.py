@@ -1,10 +1,11 @@
 """The plain functions of numbers over tiles and the events since, all entities of a request at once: a few numpy calls.
 
 What ``thin_windows.py`` is to blocks of events. Items of tiles of one type lie side by side in a block (``tiled_blocks.py``),
-so that all states, windows and entities, and the events too, are reduced in one call for each of sums, minima and maxima. What is not known to be exact is computed once more from items and events (``careful_merged``):
+so that all states, windows and entities, and the events too, are reduced in one call for each of sums, minima and maxima
+(``merged_runs.py``). What is not known to be exact is computed once more from items and events (``careful_merged``):
 
 * integers, if the sum of the sizes of a window's items and values, or an answer, is not below 2^53;
-* a sum ``S`` of ``n`` floats, items and values together, if its rounding error, at most ``n * u * sum(|x|)`` with ``u = 2^-53``,
+* a sum ``S`` of ``n`` floats, items and values together, if its rounding error, at most ``n * u * sum(|x|)``, ``u = 2^-53``,
   may be above 5e-10 of it;
 * a variance: ``V = Q - S^2 / m`` of ``m`` values, ``Q`` the sum of squares. By the Cauchy-Schwarz inequality ``sum(|x|)^2`` of
   items is at most ``m * Q``, so that ``V`` has an error of at most ``(3 n + 12) * u * Q``, which must be below 5e-10 of ``V``.
@@ -143,7 +144,7 @@ class ThinTiles:
             self._floats, tables.items * _ROUNDING * tables.sizes - np.abs(tables.sums) <= 0.0, tables.sizes < _EXACT
         )
         sure |= self._uncounted
-        bad = [(_TOTALS, ~sure)] if np.count_nonzero(sure) < sure.size else []
+        bad: list[tuple[tuple[str, ...], Array]] = [(_TOTALS, ~sure)] if np.count_nonzero(sure) < sure.size else []
         if self._spreads:
             bad.append((_SPREADS, self._variances(tables, counts, results)))
         if self._wide:
