@@ -69,7 +69,7 @@ def _total(numbers: list[float], divisor: int) -> float:
     try:
         return float(exact)
     except OverflowError:
-        return math.copysign(math.inf, exact)
+        return math.inf if exact > 0 else -math.inf
 
 
 def _spread(values: _Array, *, root: bool) -> float:

@@ -58,9 +58,9 @@ def test_sawtooth_is_recommended_where_it_takes_a_quarter(small: SmallProject) -
 
     (sizes,) = measure_blocks(small, small.definitions)
 
-    # 42 bytes of head, 56 of an empty block of events. An hour is a tile, of 200 minutes 4: 8 of time, 8 of sum.
+    # 56 bytes of head, 56 of an empty block of events. An hour is a tile, of 200 minutes 4: 8 of time, 8 of sum.
     assert sizes.sizes == KeySizes(56 + 16, 56 + 30 * 16, 56 + 200 * 16)
-    assert sizes.sawtooth == KeySizes(98 + 16, 98 + 16, 98 + 4 * 16)
+    assert sizes.sawtooth == KeySizes(112 + 16, 112 + 16, 112 + 4 * 16)
     assert sizes.recommends_sawtooth
 
 
