@@ -137,3 +137,23 @@ def test_what_is_filtered_split_empty_or_derived_needs_no_kernels() -> None:
     assert found == plain
     assert (found["twice"], found["rows"], found["least"], found["any"], found["all"]) == (60, 30, 0, True, False)
     assert [value for name, value in found.items() if name.startswith("w")].count(7.0) == 1
+
+
+def test_ends_and_sums_that_cancel_are_taken_from_tiles_and_events() -> None:
+    numbers = [3.0, 1e16, 1.0, 5.0, -1e16, 0.25, *(float(i % 7) for i in range(20)), 8.0]
+    aggregations = [Aggregation("x", name, windows=[WINDOW], name=name) for name in FUNCTIONS]
+    found, plain = answers(aggregations, stream_of("x", numbers))
+    assert (found["first"], found["last"], found["sum"]) == (3.0, 8.0, math.fsum(numbers))
+    for name in FUNCTIONS:
+        assert close(found[name], plain[name]), (name, found[name], plain[name])
+
+
+def test_old_values_are_there_where_a_shorter_window_counts_none() -> None:
+    numbers = [i + 1 if i < 9 else None for i in range(30)]
+    short, long = [sawtooth("2s", hop="1s")], [lifetime()]
+    aggregations = [
+        Aggregation("i", "count", windows=short, name="count"),
+        *(Aggregation("i", name, windows=long, name=name) for name in ("min", "first", "last")),
+    ]
+    found, _ = answers(aggregations, stream_of("i", numbers))
+    assert found == {"count": 0, "min": 1, "first": 1, "last": 9}
