@@ -2,9 +2,10 @@
 
 The store sees the header that every row has; behind it::
 
-    7 bytes     zero
-    4 bytes     length of what follows up to the block of events, little-endian uint32
+    3 bytes     zero
     4 bytes     number of tiles, little-endian uint32
+    4 bytes     length of what follows the next 4 bytes up to the block of events, little-endian uint32
+    4 bytes     zero
     then        of each state how many items of it there are, little-endian uint32; the highest bit is set where tiles differ in
                 how many they have
     then        of each column of variable width how many bytes its values have, little-endian uint32
@@ -39,7 +40,7 @@ from featurestore.registry.records import Field
 from featurestore.registry.types import DataType
 
 _Array: TypeAlias = np.ndarray[Any, Any]
-_SIZES: Final = struct.Struct("<7xII")
+_SIZES: Final = struct.Struct("<3xII4x")
 _START: Final = HEADER.size + _SIZES.size
 _UNEVEN: Final = 1 << 31
 _MARK: Final = "__tiles2"
@@ -100,7 +101,7 @@ class DecodedTiles:
         front = np.zeros((len(blocks), layout.numbers), dtype=np.uint32)
         lengths = []
         for i, block in zip(self._filled, self._present, strict=True):
-            length, self.counts[i] = _SIZES.unpack_from(block, HEADER.size)
+            self.counts[i], length = _SIZES.unpack_from(block, HEADER.size)
             front[i] = np.frombuffer(block, "<u4", layout.numbers, _START)
             end = _START + length
             if len(block) < end:
@@ -290,7 +291,7 @@ class TileCodec:
             for found in variable:
                 pieces += found
             body = b"".join(pieces)
-            blocks.append(b"".join((head, _SIZES.pack(len(body), high - low), body, tail)))
+            blocks.append(b"".join((head, _SIZES.pack(high - low, len(body)), body, tail)))
         return blocks
 
     def decode(self, blocks: Sequence[bytes | None]) -> tuple[DecodedTiles, list[bytes | None]]:
