@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import polars as pl
@@ -17,7 +16,6 @@ from featurestore.registry.types import DataType
 _Array: TypeAlias = np.ndarray[Any, Any]
 Run: TypeAlias = tuple[bytes, int, int]
 """A block, where the run begins in it, and how many values it has; one at least."""
-_END: Final = struct.Struct("<I")
 
 
 class ItemEncoder:
@@ -55,24 +53,8 @@ class ItemDecoder:
 
     def __init__(self, data_type: DataType) -> None:
         self._codec = make_column(data_type)
-        self._dtype = np.dtype(self._codec.dtype) if isinstance(self._codec, FixedColumn) else None
-        self.width = 0 if self._dtype is None else self._dtype.itemsize
-
-    def end(self, block: bytes, at: int, count: int) -> int:
-        """Where a run of ``count`` values ends, one at least."""
-        if self.width:
-            return at + self.width * count
-        return at + 4 * count + int(_END.unpack_from(block, at + 4 * (count - 1))[0])
-
-    def numbers(self, found: Sequence[Run]) -> _Array:
-        """The values of runs as numbers of their own width."""
-        if self._dtype is None:
-            raise TypeError("a column of variable width has no numbers")
-        if len(found) == 1:
-            block, at, count = found[0]
-            return np.frombuffer(block, self._dtype, count, at)
-        parts = [np.frombuffer(block, self._dtype, count, at) for block, at, count in found]
-        return np.concatenate(parts) if parts else np.zeros(0, dtype=self._dtype)
+        self.dtype = np.dtype(self._codec.dtype) if isinstance(self._codec, FixedColumn) else None
+        """None for a type of variable width."""
 
     def series(self, found: Sequence[Run]) -> pl.Series:
         """The values of runs as a column."""
@@ -83,11 +65,13 @@ class ItemDecoder:
         if not isinstance(codec, FixedColumn):
             return self._variable(codec, found)
         if codec.dtype == "?":
-            return pa.array(self.numbers(found))
-        raw = b"".join(block[at : at + self.width * count] for block, at, count in found)
+            parts = [np.frombuffer(block, bool, count, at) for block, at, count in found]
+            return pa.array(np.concatenate([np.zeros(0, dtype=bool), *parts]))
+        width = np.dtype(codec.dtype).itemsize
+        raw = b"".join(block[at : at + width * count] for block, at, count in found)
         if codec.python is not None and codec.dtype.startswith("V") and not pa.types.is_decimal(codec.arrow):
-            return pa.array([codec.python(raw[at : at + self.width]) for at in range(0, len(raw), self.width)], codec.arrow)
-        return pa.Array.from_buffers(codec.arrow, len(raw) // self.width, [None, pa.py_buffer(raw)])
+            return pa.array([codec.python(raw[at : at + width]) for at in range(0, len(raw), width)], codec.arrow)
+        return pa.Array.from_buffers(codec.arrow, len(raw) // width, [None, pa.py_buffer(raw)])
 
     @staticmethod
     def _variable(codec: VariableColumn, found: Sequence[Run]) -> pa.Array:

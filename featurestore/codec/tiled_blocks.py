@@ -2,19 +2,28 @@
 
 The store sees the header that every row has; behind it::
 
-    4 bytes     length of what follows up to the block of events, little-endian uint32
+    3 bytes     zero
     4 bytes     number of tiles, little-endian uint32
+    4 bytes     length of what follows the next 4 bytes up to the block of events, little-endian uint32
+    4 bytes     zero
+    then        of each state how many items of it there are, little-endian uint32; the highest bit is set where tiles differ in
+                how many they have
+    then        of each column of variable width how many bytes its values have, little-endian uint32
+    then        zeros up to a multiple of 8
     then        where each tile begins, little-endian int64
-    then        for each state: a byte, how many items of it every tile has; or 255, and uint32 follow that say how many each
-                has; then its columns, over all items (``item_columns.py``)
+    then        the columns of fixed width over all items, numbers by falling width and by type, then the rest
+    then        of each state in which tiles differ, how many items each has, little-endian uint32
+    then        the columns of variable width over all items (``item_columns.py``)
     then        a block of events (``blocks.py``), with a header of its own
+
+Where everything stands thus follows from the numbers in front, for all blocks of a request at once; all columns of one type
+are one run of numbers.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, TypeAlias
 
@@ -31,8 +40,42 @@ from featurestore.registry.records import Field
 from featurestore.registry.types import DataType
 
 _Array: TypeAlias = np.ndarray[Any, Any]
-_SIZES: Final = struct.Struct("<II")
-_COUNTED: Final = 255
+_SIZES: Final = struct.Struct("<3xII4x")
+_START: Final = HEADER.size + _SIZES.size
+_UNEVEN: Final = 1 << 31
+_MARK: Final = "__tiles2"
+
+
+class TileLayout:
+    """In which order the columns of states stand in a block.
+
+    Args:
+        states: the types of the columns of each state.
+    """
+
+    def __init__(self, states: Sequence[Sequence[DataType]]) -> None:
+        self.states = len(states)
+        self.decoders = [[ItemDecoder(kind) for kind in types] for types in states]
+        columns = [(state, column) for state, found in enumerate(self.decoders) for column in range(len(found))]
+        fixed = [(self.decoders[state][column].dtype, (state, column)) for state, column in columns]
+        numbers = [(dtype, place) for dtype, place in fixed if dtype is not None]
+        numbers.sort(key=lambda found: (found[0].kind == "V", -found[0].itemsize, found[0].str))
+        self.groups: list[tuple[np.dtype[Any], int, int]] = []
+        """Types, and which of the columns of fixed width have them."""
+        for i, (dtype, _) in enumerate(numbers):
+            if self.groups and self.groups[-1][0] == dtype:
+                self.groups[-1] = (dtype, self.groups[-1][1], i + 1)
+            else:
+                self.groups.append((dtype, i, i + 1))
+        self.fixed = [place for _, place in numbers]
+        self.variable = [place for dtype, place in fixed if dtype is None]
+        self.places = {place: i for i, place in enumerate([*self.fixed, *self.variable])}
+        self.fixed_states = np.array([state for state, _ in self.fixed], dtype=np.intp)
+        self.variable_states = np.array([state for state, _ in self.variable], dtype=np.intp)
+        self.widths = np.array([dtype.itemsize for dtype, _ in numbers], dtype=np.int64)
+        self.numbers = self.states + len(self.variable)
+        """How many numbers stand in front."""
+        self.head = -(-4 * self.numbers // 8) * 8
 
 
 class DecodedTiles:
@@ -42,74 +85,152 @@ class DecodedTiles:
         counts: how many tiles each block has.
     """
 
-    def __init__(self, states: Sequence[Sequence[ItemDecoder]], blocks: Sequence[_Tiled | None]) -> None:
-        self._states = states
-        self._blocks = [block for block in blocks if block is not None and block.tiles]
-        self.counts = np.array([0 if block is None else block.tiles for block in blocks], dtype=np.int64)
-        self._each: dict[int, _Array] = {}
+    def __init__(self, layout: TileLayout, blocks: Sequence[bytes | None], tails: list[bytes | None]) -> None:
+        """Look at the numbers in front of the blocks, and cut off what is behind their tiles.
+
+        Args:
+            blocks: None where there are no tiles.
+            tails: takes the blocks of events of the others.
+
+        Raises:
+            ValueError: a block is cut short.
+        """
+        self._layout, self._raw = layout, blocks
+        self._filled = [i for i, block in enumerate(blocks) if block is not None]
+        self.counts = np.zeros(len(blocks), dtype=np.int64)
+        front = np.zeros((len(blocks), layout.numbers), dtype=np.uint32)
+        lengths = []
+        for i, block in zip(self._filled, self._present, strict=True):
+            self.counts[i], length = _SIZES.unpack_from(block, HEADER.size)
+            front[i] = np.frombuffer(block, "<u4", layout.numbers, _START)
+            end = _START + length
+            if len(block) < end:
+                raise ValueError(f"{len(block)} bytes where {end} were expected")
+            lengths.append(length)
+            tails[i] = block[end:]
+        self.uneven = (front[:, : layout.states] & _UNEVEN) != 0
+        """Of each block and state, whether tiles differ in how many items they have."""
+        self.totals = (front[:, : layout.states] & (_UNEVEN - 1)).astype(np.int64)
+        """Of each block and state the number of items."""
+        self._lengths = front[:, layout.states :].astype(np.int64)
+        sizes = np.concatenate(
+            [
+                self.totals[:, layout.fixed_states] * layout.widths,
+                self.uneven * (4 * self.counts[:, None]),
+                self.totals[:, layout.variable_states] * 4 + self._lengths,
+            ],
+            axis=1,
+        )
+        ends = sizes.cumsum(axis=1) + (_START + layout.head + 8 * self.counts[:, None])
+        self._begins = ends - sizes
+        found = ends[self._filled, -1] if ends.shape[1] else np.zeros(0)
+        if lengths and (found != np.array(lengths) + _START).any():
+            raise ValueError("tiles of another size than was expected")
+
+    @property
+    def _present(self) -> list[bytes]:
+        return [block for block in self._raw if block is not None]
 
     @cached_property
     def starts(self) -> _Array:
         """Where each tile begins, microseconds since the epoch."""
-        found = [np.frombuffer(block.raw, "<i8", block.tiles, block.begin) for block in self._blocks]
+        at = _START + self._layout.head
+        sizes = self.counts[self._filled].tolist()
+        found = [np.frombuffer(block, "<i8", size, at) for block, size in zip(self._present, sizes, strict=True)]
+        if len(found) == 1:
+            return found[0]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
+    def group(self, number: int) -> tuple[_Array, _Array]:
+        """All items of all columns of one type, block after block, and where in them each column of each block begins.
+
+        Args:
+            number: of the layout's groups.
+        """
+        dtype, low, high = self._layout.groups[number]
+        sizes = self.totals[:, self._layout.fixed_states[low:high]]
+        begins = self._begins[self._filled, low].tolist()
+        counts = sizes.sum(axis=1)[self._filled].tolist()
+        raw = [
+            block if len(begins) == 1 else block[at : at + dtype.itemsize * count]
+            for block, at, count in zip(self._present, begins, counts, strict=True)
+        ]
+        one = len(raw) == 1
+        numbers = np.frombuffer(raw[0], dtype, counts[0], begins[0]) if one else np.frombuffer(b"".join(raw), dtype)
+        return numbers, (sizes.ravel().cumsum() - sizes.ravel()).reshape(sizes.shape)
+
+    def bytes_of(self, state: int, column: int) -> list[tuple[bytes, int, int, int]]:
+        """The values of a column of variable width: of each block that has some the block, where they begin, how many they
+        are, and how many bytes they have."""
+        place = self._layout.places[state, column]
+        at = place + self._layout.states
+        lengths = self._lengths[:, place - len(self._layout.fixed)].tolist()
+        return [
+            (self._raw[i], begin, total, lengths[i])  # type: ignore[misc]
+            for i, (begin, total) in enumerate(zip(self._begins[:, at].tolist(), self.totals[:, state].tolist(), strict=True))
+            if total
+        ]
+
     def before(self, state: int) -> _Array:
-        """How many items of a state lie before each tile, and before the end; one and the same where every tile has as many."""
-        counts = {block.items[state].each for block in self._blocks}
-        each = counts.pop() if len(counts) == 1 else None
-        if each is not None:
-            if each not in self._each:
-                self._each[each] = np.arange(self.starts.size + 1, dtype=np.int64) * each
-            return self._each[each]
-        found = [block.counts(state) for block in self._blocks]
-        return np.concatenate([[0], np.cumsum(np.concatenate(found))]) if found else np.zeros(1, dtype=np.int64)
+        """How many items of a state lie before each tile, and before the end."""
+        found: _Array = np.concatenate([[0], np.cumsum(self._items_of(state))])
+        return found
+
+    def _items_of(self, state: int) -> _Array:
+        """How many items of a state each tile has."""
+        parts = [np.zeros(0, dtype=np.int64)]
+        at = len(self._layout.fixed) + state
+        for i in self._filled:
+            count = int(self.counts[i])
+            if self.uneven[i, state]:
+                parts.append(np.frombuffer(self._raw[i], "<u4", count, int(self._begins[i, at])).astype(np.int64))  # type: ignore[arg-type]
+            else:
+                parts.append(np.full(count, self.totals[i, state] // max(count, 1)))
+        return np.concatenate(parts)
+
+    def item_places(self, states: Sequence[int], tiles: _Array) -> _Array:
+        """Of each block and state, how many items lie before some tiles of the block.
+
+        Args:
+            tiles: of each block the numbers of tiles, a row a block.
+        """
+        each = self.totals[:, states] // np.maximum(self.counts, 1)[:, None]
+        found: _Array = each[:, :, None] * tiles[:, None, :]
+        uneven = self.uneven[:, states]
+        if uneven.any():
+            before, begins = self._before_uneven
+            begins = begins[:, states, None]
+            # Those that are even read somewhere, too: what they find is not taken.
+            places = np.minimum(begins + tiles[:, None, :], before.size - 1)
+            found = np.where(uneven[:, :, None], before[places] - before[begins], found)
+        return found
+
+    @cached_property
+    def _before_uneven(self) -> tuple[_Array, _Array]:
+        """How many items lie before each tile of the states in which tiles differ, and where those of each block and state
+        begin."""
+        sizes = self.uneven * self.counts[:, None]
+        at = self._begins[:, len(self._layout.fixed)].tolist()
+        totals = sizes.sum(axis=1).tolist()
+        raw = [self._raw[i][at[i] : at[i] + 4 * totals[i]] for i in self._filled if totals[i]]  # type: ignore[index]
+        items = np.frombuffer(raw[0] if len(raw) == 1 else b"".join(raw), "<u4")
+        before = np.zeros(items.size + 1, dtype=np.int64)
+        items.cumsum(out=before[1:])
+        return before, (sizes.ravel().cumsum() - sizes.ravel()).reshape(sizes.shape)
 
     def items(self, state: int, column: int) -> pl.Series:
         """A column of all items of a state."""
-        return self._states[state][column].series(self._runs(state, column))
-
-    def numbers(self, state: int, column: int) -> _Array:
-        """A column of fixed width as numbers."""
-        return self._states[state][column].numbers(self._runs(state, column))
+        return self._layout.decoders[state][column].series(self._runs(state, column))
 
     def _runs(self, state: int, column: int) -> list[Run]:
-        found = [(block.raw, block.items[state]) for block in self._blocks]
-        return [(raw, items.columns[column], items.total) for raw, items in found if items.total]
-
-
-@dataclass(slots=True)
-class _Items:
-    """The items of a state in a block.
-
-    Args:
-        each: how many every tile has; None where they differ.
-        counts: where it stands how many each has, if they differ.
-        total: how many there are.
-        columns: where each column begins.
-    """
-
-    each: int | None
-    counts: int
-    total: int
-    columns: list[int]
-
-
-@dataclass(slots=True)
-class _Tiled:
-    """One block, looked through."""
-
-    raw: bytes
-    begin: int
-    tiles: int
-    items: list[_Items]
-
-    def counts(self, state: int) -> _Array:
-        """How many items of a state each tile has."""
-        items = self.items[state]
-        if items.each is not None:
-            return np.full(self.tiles, items.each, dtype=np.int64)
-        return np.frombuffer(self.raw, "<u4", self.tiles, items.counts).astype(np.int64)
+        place = self._layout.places[state, column]
+        at = place if place < len(self._layout.fixed) else place + self._layout.states
+        totals = self.totals[:, state].tolist()
+        return [
+            (block, begin, total)
+            for block, begin, total in zip(self._raw, self._begins[:, at].tolist(), totals, strict=True)
+            if total and block is not None
+        ]
 
 
 class TileCodec:
@@ -123,12 +244,13 @@ class TileCodec:
 
     def __init__(self, name: str, columns: Sequence[Field], states: Sequence[Sequence[DataType]]) -> None:
         self._types = [tuple(types) for types in states]
-        self._decoders = [[ItemDecoder(kind) for kind in types] for types in self._types]
-        marks = [Field(name, t.Timestamp)] + [Field(str(i), kind) for i, types in enumerate(self._types) for kind in types]
+        self.layout = TileLayout(self._types)
+        marks = [Field(_MARK, t.Timestamp), Field(name, t.Timestamp)]
+        marks += [Field(str(i), kind) for i, types in enumerate(self._types) for kind in types]
         self._digest = schema_digest((*marks, *columns))
         self.header = HEADER.pack(CODEC_VERSION, self._digest, 0, 0, 0)[:9]
         """What every block of this codec starts with."""
-        self.overhead = HEADER.size + _SIZES.size + len(self._types)
+        self.overhead = _START + self.layout.head
         """The least bytes of a block beside its tiles' starts and its block of events."""
 
     def encode(
@@ -152,16 +274,24 @@ class TileCodec:
             written_at: microseconds since the epoch.
         """
         head = HEADER.pack(CODEC_VERSION, self._digest, version + BIAS, written_at + BIAS, BIAS)
-        encoders = [_StateEncoder(types, *given) for types, given in zip(self._types, items, strict=True)]
+        states = [_StateEncoder(types, *given) for types, given in zip(self._types, items, strict=True)]
         begins = starts.astype("<i8", copy=False)
         limits = bounds.tolist()
+        padding = bytes(self.layout.head - 4 * self.layout.numbers)
         blocks = []
         for low, high, tail in zip(limits[:-1], limits[1:], events, strict=True):
-            pieces = [begins[low:high].tobytes()]
-            for encoder in encoders:
-                encoder.add(pieces, low, high)
+            runs = [state.run(low, high) for state in states]
+            variable = [states[state].column(column, *runs[state][:2]) for state, column in self.layout.variable]
+            front = [last - first | _UNEVEN * (counts is not None) for first, last, counts in runs]
+            front += [sum(map(len, pieces[1:])) for pieces in variable]
+            pieces = [np.array(front, dtype="<u4").tobytes(), padding, begins[low:high].tobytes()]
+            for state, column in self.layout.fixed:
+                pieces += states[state].column(column, *runs[state][:2])
+            pieces += [counts for *_, counts in runs if counts is not None]
+            for found in variable:
+                pieces += found
             body = b"".join(pieces)
-            blocks.append(b"".join((head, _SIZES.pack(len(body), high - low), body, tail)))
+            blocks.append(b"".join((head, _SIZES.pack(high - low, len(body)), body, tail)))
         return blocks
 
     def decode(self, blocks: Sequence[bytes | None]) -> tuple[DecodedTiles, list[bytes | None]]:
@@ -170,46 +300,14 @@ class TileCodec:
         Raises:
             OnlineStoreError: a block is cut short.
         """
+        header, tails = self.header, list(blocks)
+        tiled = [block if block is not None and block.startswith(header) else None for block in blocks]
         try:
-            return self._decode(blocks)
+            return DecodedTiles(self.layout, tiled, tails), tails
         except (struct.error, ValueError, IndexError, pa.ArrowInvalid) as error:
             raise OnlineStoreError(
                 f"a block of tiles cannot be read: {error}", hint="it was cut, or another writer made it"
             ) from error
-
-    def _decode(self, blocks: Sequence[bytes | None]) -> tuple[DecodedTiles, list[bytes | None]]:
-        found: list[_Tiled | None] = []
-        tails = list(blocks)
-        for i, block in enumerate(blocks):
-            if block is None or not block.startswith(self.header):
-                found.append(None)
-                continue
-            tiled, end = self._look_through(block)
-            found.append(tiled)
-            tails[i] = block[end:]
-        return DecodedTiles(self._decoders, found), tails
-
-    def _look_through(self, block: bytes) -> tuple[_Tiled, int]:
-        """Where everything stands in a block, and where its block of events begins."""
-        length, tiles = _SIZES.unpack_from(block, HEADER.size)
-        begin = HEADER.size + _SIZES.size
-        at = begin + 8 * tiles
-        items = []
-        for decoders in self._decoders:
-            form, counts, at = block[at], at + 1, at + 1
-            total = form * tiles
-            if form == _COUNTED:
-                total = int(np.frombuffer(block, "<u4", tiles, at).sum())
-                at += 4 * tiles
-            columns = []
-            if total:
-                for decoder in decoders:
-                    columns.append(at)
-                    at = decoder.end(block, at, total)
-            items.append(_Items(None if form == _COUNTED else form, counts, total, columns))
-        if at != begin + length or at > len(block):
-            raise ValueError(f"tiles of {at - begin} bytes where {length} were expected")
-        return _Tiled(block, begin, tiles, items), at
 
 
 class _StateEncoder:
@@ -220,14 +318,16 @@ class _StateEncoder:
         self._before = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._columns = [ItemEncoder(kind, column) for kind, column in zip(types, items, strict=True)]
 
-    def add(self, pieces: list[bytes], low: int, high: int) -> None:
+    def run(self, low: int, high: int) -> tuple[int, int, bytes | None]:
+        """The first item of a run of tiles, and the one after its last; how many each tile has, if they differ."""
         first, last = int(self._before[low]), int(self._before[high])
         counts = self._counts[low:high]
-        each = (last - first) // max(high - low, 1)
-        if each < _COUNTED and (counts == each).all():
-            pieces.append(bytes([each]))
-        else:
-            pieces += (bytes([_COUNTED]), counts.tobytes())
+        even = (counts == (last - first) // max(high - low, 1)).all()
+        return first, last, None if even else counts.tobytes()
+
+    def column(self, number: int, first: int, last: int) -> list[bytes]:
+        """The bytes of a run of items: of variable width first their ends."""
+        pieces: list[bytes] = []
         if first < last:
-            for column in self._columns:
-                column.add(pieces, first, last)
+            self._columns[number].add(pieces, first, last)
+        return pieces

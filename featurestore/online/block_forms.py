@@ -107,10 +107,6 @@ class HeldTiles:
         self._decoded, self._places = decoded, states
         self.counts, self.starts = decoded.counts, decoded.starts
 
-    def numbers(self, state: State) -> _Array:
-        """The first column of all items of a state, of fixed width, as numbers."""
-        return self._decoded.numbers(self._places[state.key], 0)
-
     def before(self, state: State) -> _Array | None:
         """How many items of a state lie before each tile, and before the end; None where no tile has one."""
         place = self._places.get(state.key)

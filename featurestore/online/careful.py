@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
+
+from featurestore.transforms.windows.expansion import unpack_scaled
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -66,7 +69,7 @@ def _total(numbers: list[float], divisor: int) -> float:
     try:
         return float(exact)
     except OverflowError:
-        return math.copysign(math.inf, exact)
+        return math.inf if exact > 0 else -math.inf
 
 
 def _spread(values: _Array, *, root: bool) -> float:
@@ -83,3 +86,61 @@ def _spread(values: _Array, *, root: bool) -> float:
         return math.ldexp(math.sqrt(variance), exponent) if root else math.ldexp(variance, 2 * exponent)
     except OverflowError:
         return math.inf
+
+
+def careful_merged(function: str, items: _Array, values: _Array, count: int, squares: Sequence[bytes]) -> Any:
+    """The same of tiles and the values that follow them, at least one of both.
+
+    Args:
+        items: of the tiles, those that the function's first state keeps.
+        count: how many values there are, those of the tiles included.
+        squares: the sums of squares of the tiles, as they are kept.
+
+    Raises:
+        NotPlainError: a sum of integers does not fit 64 bits.
+    """
+    numbers = items.tolist() + values.tolist()
+    floats = any(isinstance(number, float) for number in numbers)
+    if floats and function in ("sum", "mean", "var", "std"):
+        odd = [number for number in numbers if not math.isfinite(number)]
+        if odd:
+            return math.nan if function in ("var", "std") else sum(odd)
+    match function:
+        case "first" | "last":
+            return numbers[0 if function == "first" else -1]
+        case "min" | "max":
+            return min(numbers) if function == "min" else max(numbers)
+        case "var" | "std":
+            return _merged_spread(numbers, values.tolist(), count, squares, root=function == "std")
+    if floats:
+        return _total(numbers, count if function == "mean" else 1)
+    total = sum(numbers)
+    unsigned = any(part.size and part.dtype == np.uint64 for part in (items, values))
+    limit = 1 << (64 if unsigned else 63)
+    if function == "sum" and not -limit <= total < limit:
+        raise NotPlainError
+    return total if function == "sum" else total / count
+
+
+def _merged_spread(numbers: list[Any], values: list[Any], count: int, squares: Sequence[bytes], *, root: bool) -> float:
+    """Variance or its root, from the exact sums of values and squares, in integers of any length."""
+    kept = [pair for pair in map(unpack_scaled, squares) if pair[0]]
+    unit = min([0, *(math.frexp(number)[1] - 53 for number in numbers if isinstance(number, float) and number)])
+    base = min([2 * unit, *(exponent for _, exponent in kept)])
+    total = sum(_scaled(number, unit) for number in numbers)
+    spread = sum(number << (exponent - base) for number, exponent in kept)
+    spread += sum(_scaled(value, unit) ** 2 for value in values) << (2 * unit - base)
+    spread = count * spread - (total * total << (2 * unit - base))
+    excess = max(0, spread.bit_length() - 64)
+    share, exponent = float(spread >> excess) / (count * (count - 1)), excess + base
+    try:
+        return math.ldexp(math.sqrt(math.ldexp(share, exponent & 1)), exponent >> 1) if root else math.ldexp(share, exponent)
+    except OverflowError:
+        return math.inf
+
+
+def _scaled(number: Any, unit: int) -> int:
+    """``number / 2**unit``, which is an integer."""
+    above, below = number.as_integer_ratio()
+    scaled: int = (above << -unit) // below
+    return scaled

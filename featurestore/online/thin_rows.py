@@ -22,6 +22,8 @@ FUNCTIONS: Final = ("count", "sum", "mean", "var", "std", "min", "max", "first",
 COUNT, SUM, MEAN, VAR, STD, MIN, MAX, FIRST, LAST = range(9)
 Patches: TypeAlias = dict[tuple[str, int, int, int], Any]
 """Answers by function, part, entity and window."""
+COUNTED: Final = 3
+"""What must be done for a part that counts its rows alone."""
 _NOTHING: Final = np.zeros(0, dtype=bool)
 _TINY: Final = 1e-280
 """Squares of less may have lost digits."""
@@ -55,7 +57,7 @@ class Part:
             return 0
         if self.wide or not self.functions.isdisjoint(("sum", "mean", "min", "max")):
             return 1
-        return 2 if self.skip_nan or self.functions != {"count"} else 3
+        return 2 if self.skip_nan or self.functions != {"count"} else COUNTED
 
     @property
     def order(self) -> tuple[int, bool]:

@@ -19,8 +19,9 @@ from featurestore.online.block_forms import BlockForms, HeldTiles, TiledForm
 from featurestore.online.careful import NotPlainError
 from featurestore.online.response import NULL, PRESENT, SAWTOOTH, Column, Status
 from featurestore.online.short_windows import ShortWindows, is_short
-from featurestore.online.thin_tiles import ThinTiles, is_plain
-from featurestore.online.thin_windows import ThinWindows, is_thin
+from featurestore.online.thin_plan import is_thin
+from featurestore.online.thin_tiles import ThinTiles
+from featurestore.online.thin_windows import ThinWindows
 from featurestore.time import format_duration, from_micros, to_micros
 from featurestore.transforms.windows.api import compute_windows, with_derived
 from featurestore.transforms.windows.columns import polars_type
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _FEW: Final = 128
 """Up to so many features that are answered window by window, times entities, the kernels take longer to begin."""
+_MARKS: Final[dict[Status, Status]] = {PRESENT: SAWTOOTH}
 _COLUMN: Final = partial(tuple.__new__, Column)
 OLDEST: Final = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 
@@ -57,6 +59,23 @@ def floor_of(view: FeatureView, written_at: int) -> int:
     # Where sawtooth windows may have to stand in for sliding ones, their tails are needed too.
     tail = longest_tail(view) if view.on_overflow == "sawtooth" else 0
     return max(written_at - far - tail - slack_of(view), OLDEST)
+
+
+@dataclass(frozen=True, slots=True)
+class _FormReading:
+    """How the features asked for are answered from blocks of one form.
+
+    Args:
+        plain: those that need no kernels.
+        others: those that do.
+        slack: how long before its writing a block answers.
+    """
+
+    form: TiledForm
+    plain: ThinTiles
+    features: Sequence[WindowFeature]
+    others: Sequence[WindowFeature]
+    slack: int
 
 
 @dataclass(frozen=True)
@@ -167,63 +186,76 @@ class WindowRead:
             return []
         return [i for i in places if (block := blocks[i]) is not None and block.startswith(form.codec.header)]
 
-    def _columns(self, found: Mapping[str, Sequence[Any]], count: int, toothed: Sequence[int]) -> dict[str, Column]:
+    def _columns(self, found: Mapping[str, Sequence[Any]], count: int) -> dict[str, Column]:
         times: list[int | None] = [None] * count
         present: list[Status] = [PRESENT] * count
-        marked = list(present)
-        for i in toothed:
-            marked[i] = SAWTOOTH
         return {
-            field.name: Column(field, values, _statuses(values, marked if field.name in self._marked else present), times)
+            field.name: Column(field, values, _statuses(values, present), times)
             for field in self.features
             if (values := found.get(field.name)) is not None
         }
 
     def _tiled_columns(self, blocks: Sequence[bytes | None], toothed: Sequence[int], instant: int) -> dict[str, Column]:
         count = len(blocks)
-        found: dict[str, list[Any]] = {field.name: [None] * count for field in self.features}
-        exact = sorted(set(range(count)) - set(toothed))
+        times: list[int | None] = [None] * count
+        exact = sorted(set(range(count)) - set(toothed)) if toothed else range(count)
+        found: dict[str, tuple[list[Any], list[Status]]] = {}
         for form, places in ((self.forms.exact, exact), (self.forms.sawtooth, toothed)):
             if form is None or not places:
                 continue
-            for name, values in self._merged(form, [blocks[i] for i in places], instant).items():
-                for i, value in zip(places, values, strict=True):
-                    found[name][i] = value
-        return self._columns(found, count, toothed)
+            if len(places) == count:
+                found = self._merged(form, blocks, instant)
+                break
+            for name, answers in self._merged(form, [blocks[i] for i in places], instant).items():
+                whole = found.setdefault(name, ([None] * count, [PRESENT] * count))
+                for all_of_them, mine in zip(whole, answers, strict=True):
+                    for i, one in zip(places, mine, strict=True):
+                        all_of_them[i] = one
+        return {field.name: _COLUMN((field, *found[field.name], times)) for field in self.features if field.name in found}
 
-    def _merged(self, form: TiledForm, blocks: Sequence[bytes | None], instant: int) -> Mapping[str, Sequence[Any]]:
-        """The features of entities whose blocks have a form, or are events alone."""
-        for block in blocks:
-            if block is not None and block.startswith(form.codec.header):
-                self._check_written(block, form, instant)
-        decoded_tiles, tails = form.codec.decode(blocks)
+    def _merged(
+        self, form: TiledForm, blocks: Sequence[bytes | None], instant: int
+    ) -> dict[str, tuple[list[Any], list[Status]]]:
+        """The features of entities whose blocks have a form, or are events alone: values and their statuses."""
+        reading = self._reading(form)
+        self._check_written(blocks, reading, instant)
+        tiles, tails = form.codec.decode(blocks)
         decoded = self.forms.events.decode(tails)
         self._check_floor(decoded.floor, instant)
-        tiles = HeldTiles(decoded_tiles, form.states)
-        plain, others = self._split(form)
-        found: dict[str, Sequence[Any]] = {}
+        found: dict[str, tuple[list[Any], list[Status]]] = {}
+        others = reading.others
         try:
-            found = dict(plain.answer(tiles, decoded, instant))
+            found = dict(
+                zip(reading.plain.names, zip(*reading.plain.answer(tiles, decoded, instant), strict=True), strict=True)
+            )
         except NotPlainError:
-            others = [feature for feature in form.plan.features if feature.name in self._wanted]
-        if others:
-            events = Events(decoded.events, np.asarray(decoded.counts), decoded.times)
-            answers = compute_merged(self.view, others, tiles, events, instant)
+            others = reading.features
+        if others or self._derives:
+            values = {name: answers for name, (answers, _) in found.items()}
+            if others:
+                events = Events(decoded.events, np.asarray(decoded.counts), decoded.times)
+                answers = compute_merged(self.view, others, HeldTiles(tiles, form.states), events, instant)
+                values |= {name: series.to_list() for name, series in answers.items()}
             if self._derives:
-                answers = with_derived(self.view, {feature.name: answers[feature.name] for feature in others})
-            found |= {name: values.to_list() for name, values in answers.items()}
-        return {field.name: found[field.name] for field in self.features if field.name in found}
+                values = self._with_derived(values)
+            present: list[Status] = [PRESENT] * len(blocks)
+            found = {name: (answers, _statuses(answers, present)) for name, answers in values.items()}
+        if form is self.forms.sawtooth:
+            for name in self._marked & found.keys():
+                found[name] = found[name][0], [_MARKS.get(status, status) for status in found[name][1]]
+        return found
 
-    def _split(self, form: TiledForm) -> tuple[ThinTiles, list[WindowFeature]]:
-        """The features of a form that are plain, and the others; all are these where something is derived."""
-        if form.name not in self._splits:
+    def _reading(self, form: TiledForm) -> _FormReading:
+        if form.name not in self._readings:
             wanted = [feature for feature in form.plan.features if feature.name in self._wanted]
-            plain = [] if self._derives else [feature for feature in wanted if is_plain(feature)]
-            self._splits[form.name] = ThinTiles(plain), [feature for feature in wanted if feature not in plain]
-        return self._splits[form.name]
+            plain = ThinTiles([feature for feature in wanted if is_thin(feature)], self.codec.layout, form)
+            lag = slack((feature.window, feature.aggregation.delay) for feature in form.plan.features)
+            others = [feature for feature in wanted if not is_thin(feature)]
+            self._readings[form.name] = _FormReading(form, plain, wanted, others, lag)
+        return self._readings[form.name]
 
     @cached_property
-    def _splits(self) -> dict[str, tuple[ThinTiles, list[WindowFeature]]]:
+    def _readings(self) -> dict[str, _FormReading]:
         return {}
 
     def _light(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, Sequence[Any]]:
@@ -232,6 +264,9 @@ class WindowRead:
         found |= self._short.answer(decoded, instant)
         if not self._derives:
             return found
+        return self._with_derived(found)
+
+    def _with_derived(self, found: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
         kinds = {feature.name: polars_type(feature.type) for feature in self.forms.features}
         series = {name: pl.Series(name, values, kinds[name]) for name, values in found.items()}
         return {name: values.to_list() for name, values in with_derived(self.view, series).items()}
@@ -243,7 +278,7 @@ class WindowRead:
                 found = zip(self._thin_fields, *self._thin.answer(decoded, instant), repeat(times), strict=False)
                 return dict(zip(self._thin.names, map(_COLUMN, found), strict=True))
             if self._all_light and len(decoded.counts) * len(self._short.features) <= _FEW:
-                return self._columns(self._light(decoded, instant), len(decoded.counts), ())
+                return self._columns(self._light(decoded, instant), len(decoded.counts))
         except NotPlainError:
             pass
         count = len(decoded.counts)
@@ -255,7 +290,7 @@ class WindowRead:
             np.full(count, instant, dtype=np.int64),
             threads=1,
         )
-        return self._columns({name: values.to_list() for name, values in answers.items()}, count, ())
+        return self._columns({name: values.to_list() for name, values in answers.items()}, count)
 
     def _check_within(self, instant: int, now: int) -> None:
         if instant < now - self.slack:
@@ -266,9 +301,10 @@ class WindowRead:
                 hint="get_historical_features answers any instant",
             )
 
-    def _check_written(self, block: bytes, form: TiledForm, instant: int) -> None:
-        written_at = decode_order(block)[1]
-        oldest = written_at - slack((feature.window, feature.aggregation.delay) for feature in form.plan.features)
+    def _check_written(self, blocks: Sequence[bytes | None], reading: _FormReading, instant: int) -> None:
+        header = reading.form.codec.header
+        written = [decode_order(block)[1] for block in blocks if block is not None and block.startswith(header)]
+        oldest = max(written, default=instant) - reading.slack
         if instant < oldest:
             ago = timedelta(microseconds=oldest - instant)
             raise OnlineStoreError(

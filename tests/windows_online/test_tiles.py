@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from featurestore import Aggregation, FeatureView
 from featurestore import types as t
 from featurestore.errors import OnlineStoreError, TransformError
-from featurestore.online.block_forms import BlockForms, HeldTiles, TiledForm
+from featurestore.online.block_forms import BlockForms, TiledForm
 from featurestore.online.careful import NotPlainError
-from featurestore.online.thin_tiles import ThinTiles, is_plain
+from featurestore.online.thin_plan import is_thin
+from featurestore.online.thin_tiles import ThinTiles
 from featurestore.online.window_blocks import WindowRead
 from featurestore.registry.records import Field
 from featurestore.testing.oracle import Definition, aggregate
@@ -145,11 +146,12 @@ def test_plain_functions_of_tiles_answer_as_the_oracle_does(
         return
     blocks = tiled_blocks_of(list(cases), stream, written_at, apart=False)
     tiles, tails = form.codec.decode(blocks)
-    plain = [feature for feature in form.plan.features if is_plain(feature)]
+    thin = ThinTiles([feature for feature in form.plan.features if is_thin(feature)], read.codec.layout, form)
     try:
-        answers = ThinTiles(plain).answer(HeldTiles(tiles, form.states), read.codec.decode(tails), instant)
+        found, _ = thin.answer(tiles, read.codec.decode(tails), instant)
     except NotPlainError:
         return
+    answers = dict(zip(thin.names, found, strict=True))
     for case in cases:
         for name, definition in zip(case.names, case.definitions, strict=True):
             for key in range(KEYS + 1) if name in answers else ():

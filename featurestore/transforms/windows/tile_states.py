@@ -87,6 +87,9 @@ SKETCHES: Final[Mapping[str, Sketch]] = {"distinct": DistinctSketch, "digest": Q
 """By the name of the state."""
 
 
+_EXACT: Final = t.INTEGERS | {t.Bool}
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """One state of the values that one aggregation sees.
@@ -121,15 +124,22 @@ def states(feature: WindowFeature, element: int | None) -> list[State]:
     found = []
     for kind in _kinds(feature):
         own = parameter if kind in ("first", "last", "decayed", *SKETCHES) else 0
-        whole = feature.function.whole or (kind == "rows" and aggregation.column is None)
+        whole = _whole(feature) or (kind == "rows" and aggregation.column is None)
+        # Of integers there is nothing to skip: the same values, and one state.
+        skip_nan = bool(feature.parameters.get("skip_nan", False)) and feature.column_type not in _EXACT
         where = None if aggregation.where is None else aggregation.where.data
         column = None if feature.function.name == "decayed_count" and kind == "decayed" else aggregation.column
         key = (
             kind, column, aggregation.column, whole, element, where, aggregation.by, repr(feature.category),
-            bool(feature.parameters.get("skip_nan", False)), aggregation.order_by, own,
+            skip_nan, aggregation.order_by, own,
         )  # fmt: skip
         found.append(State(kind, key, _types(kind, feature), own))
     return found
+
+
+def _whole(feature: WindowFeature) -> bool:
+    """Whether it takes a value as one whose parts do not matter; numbers have none, and share their states."""
+    return feature.function.whole and feature.column_type not in _EXACT | t.FLOATS
 
 
 def _kinds(feature: WindowFeature) -> tuple[str, ...]:
@@ -210,7 +220,7 @@ def _operand(feature: WindowFeature, element: int | None, events: pl.DataFrame) 
     column = events[feature.aggregation.column]
     if element is not None:
         column = column.arr.get(element)
-    elif feature.function.whole:
+    elif _whole(feature):
         return column, columns.whole(column)
     elif isinstance(column.dtype, pl.List):
         return column.filter(column.list.len() > 0).explode(), columns.elements(column)
