@@ -36,6 +36,7 @@ class ViewLayout:
     Args:
         view: its name as the online store knows it, with the version where Feast keeps versions apart.
         join_keys: in the order of their names, as Feast sorts them.
+        key_types: what each is in Feast.
         value_types: of its features, by name.
         ttl: microseconds; None: for ever.
     """
@@ -43,6 +44,7 @@ class ViewLayout:
     project: str
     view: str
     join_keys: tuple[Field, ...]
+    key_types: tuple[ValueType, ...]
     value_types: Mapping[str, ValueType]
     ttl: int | None
 
@@ -89,6 +91,7 @@ def layout_of(project: str, table: Any, name: str) -> ViewLayout:
         project,
         name,
         tuple(Field(key, _key_type(kind)) for key, kind in keys),
+        tuple(kind for _, kind in keys),
         {f.name: f.dtype.to_value_type() for f in table.features},
         round(ttl.total_seconds() * 1_000_000) if ttl else None,
     )
