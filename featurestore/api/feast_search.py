@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from featurestore.api.feast_json import envelope, feature_results
+from featurestore.codec.vectors import is_vector
 from featurestore.errors import RequestError
 from featurestore.feast.feast_names import FeastNames
-from featurestore.online.nearest import get_nearest, is_vector
+from featurestore.online.nearest import get_nearest
 from featurestore.online.response import PRESENT, Column
 from featurestore.registry.records import Field
 from featurestore.registry.types import Float64, Vector

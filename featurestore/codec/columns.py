@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal as PyDecimal
@@ -142,14 +142,6 @@ def _decimal(data_type: t.Decimal, arrow: pa.DataType) -> FixedColumn:
         return PyDecimal((int(unscaled < 0), tuple(map(int, str(abs(unscaled)))), scale))
 
     return FixedColumn(arrow, "V16", "16s", lambda array: numbers(array, "V16"), python)
-
-
-def stored_vectors(data_type: t.Vector, stored: Sequence[bytes]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-    """Vectors as they lie in rows: one row of numbers each, and which of them have no null among their elements."""
-    dtype = np.dtype(_NUMBERS[data_type.inner][0])
-    width = dtype.itemsize * data_type.size
-    raw = np.frombuffer(b"".join(stored), np.uint8).reshape(len(stored), width + (data_type.size + 7) // 8)
-    return np.ascontiguousarray(raw[:, :width]).view(dtype), ~raw[:, width:].any(axis=1)
 
 
 def _vector(data_type: t.Vector, arrow: pa.DataType) -> FixedColumn:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -61,6 +61,18 @@ class VectorQuery:
         if found == "cosine" and not vector.any():
             raise RequestError("the query has no element but zeros, so no angle to it", hint="ask by another distance")
         return cls(vector, found, top_k)
+
+    def check_size(self, sizes: Collection[int], what: str) -> None:
+        """Refuse vectors that are all of other sizes.
+
+        Raises:
+            RequestError: the query's size is none of these.
+        """
+        if self.vector.size not in sizes:
+            found = ", ".join(map(str, sorted(sizes)))
+            raise RequestError(
+                f"the query has {self.vector.size} numbers, {what} has {found}", hint="embed both by the same model"
+            )
 
     def distances(self, vectors: Matrix) -> Matrix:
         """Of each row of a matrix, as wide as the query; NaN where there is none.
@@ -139,7 +151,4 @@ class NearestRows:
             RequestError: that is so.
         """
         if self._others and not self._best:
-            sizes = ", ".join(map(str, sorted(self._others)))
-            raise RequestError(
-                f"the query has {self.query.vector.size} numbers, {what} has {sizes}", hint="embed both by the same model"
-            )
+            self.query.check_size(self._others, what)

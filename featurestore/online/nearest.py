@@ -8,24 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from featurestore.codec import ORDER_START, decode_order
-from featurestore.codec.columns import stored_vectors
+from featurestore.codec.vectors import Vectors, is_vector, read_vectors
 from featurestore.errors import RequestError
-from featurestore.online.distances import Matrix, NearestRows, VectorQuery
+from featurestore.online.distances import NearestRows, VectorQuery
 from featurestore.online.lookup import ATTEMPTS, ReadyPlan, ServedProject, restless
-from featurestore.online.plan import RowGroup, RowReading, ViewRead
+from featurestore.online.plan import RowGroup, ViewRead
 from featurestore.online.response import OnlineResponse
 from featurestore.registry import types as t
 
 if TYPE_CHECKING:
     from featurestore.online.store import OnlineStore
-
-Vectors: TypeAlias = tuple[Sequence[int], Matrix]
-"""The places of rows that have a vector, and their vectors. Rows of several sizes come as several of these."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +70,7 @@ def get_nearest(
     reader = project.online_reader
     for attempt in range(ATTEMPTS):
         ready = reader.ready(vector, anew=attempt > 0)
-        read = _one_vector(ready, vector)
+        read = _one_vector(ready, vector, asked)
         rows = NearestRows(asked)
         if _scan_view(project.online, ready, read, rows, reader.now()):
             break
@@ -124,25 +119,27 @@ def scan_rows(
     return token is None or store.read(watched) == [token[1]]
 
 
-def vectors_of_lists(values: Sequence[Any]) -> list[Vectors]:
-    """Of lists of numbers, sizes apart; null, empty, and with a null among them are passed by."""
-    sizes: dict[int, list[int]] = {}
-    for i, value in enumerate(values):
-        if value and None not in value:
-            sizes.setdefault(len(value), []).append(i)
-    return [(places, np.array([values[i] for i in places], dtype=np.float64)) for places in sizes.values()]
+def vectors_by_form(rows: Sequence[bytes], read: Callable[[bytes, Sequence[bytes]], Sequence[Vectors]]) -> list[Vectors]:
+    """The vectors of rows of several schemas.
+
+    Args:
+        read: those of rows that all begin with the bytes given.
+    """
+    by_form: dict[bytes, list[int]] = {}
+    for i, row in enumerate(rows):
+        by_form.setdefault(row[:ORDER_START], []).append(i)
+    found: list[Vectors] = []
+    for header, places in by_form.items():
+        for chosen, vectors in read(header, [rows[i] for i in places]):
+            found.append(([places[i] for i in chosen], vectors))
+    return found
 
 
-def is_vector(data_type: t.DataType) -> bool:
-    """Whether values of a type have distances: vectors, lists of floats."""
-    return isinstance(data_type, t.Vector) or (isinstance(data_type, t.List) and data_type.inner in t.FLOATS)
-
-
-def _one_vector(ready: ReadyPlan, vector: Any) -> ViewRead:
+def _one_vector(ready: ReadyPlan, vector: Any, query: VectorQuery) -> ViewRead:
     """How the view of the one vector asked for is read.
 
     Raises:
-        RequestError: not one feature of one view without windows, or not a vector.
+        RequestError: not one feature of one view without windows, or not a vector, or one of another size than the query.
     """
     plan = ready.plan
     fields = [field for _, field in plan.form.fields]
@@ -156,6 +153,8 @@ def _one_vector(ready: ReadyPlan, vector: Any) -> ViewRead:
         )
     if not is_vector(fields[0].type):
         raise RequestError(f"{vector!r} is {fields[0].type!r}", hint="search by a Vector, or a list of floats")
+    if isinstance(fields[0].type, t.Vector):
+        query.check_size([fields[0].type.size], f"{vector!r}")
     return read
 
 
@@ -187,29 +186,14 @@ class _UnknownFormError(Exception):
 
 def _decode(group: RowGroup, rows: Sequence[bytes]) -> list[Vectors]:
     (field,) = group.fields
-    by_form: dict[bytes, list[int]] = {}
-    for i, row in enumerate(rows):
-        by_form.setdefault(row[:ORDER_START], []).append(i)
-    found: list[Vectors] = []
-    for header, places in by_form.items():
+
+    def read(header: bytes, some: Sequence[bytes]) -> list[Vectors]:
         reading = group.readings.get(header)
         if reading is None:
             raise _UnknownFormError
-        if reading.places:  # else its schema lacks the vector
-            some = _vectors(reading, field.type, [rows[i] for i in places])
-            found += [([places[i] for i in chosen], vectors) for chosen, vectors in some]
-    return found
+        return read_vectors(reading.reader, field.type, some) if reading.places else []  # the schema may lack the vector
 
-
-def _vectors(reading: RowReading, data_type: t.DataType, rows: Sequence[bytes]) -> list[Vectors]:
-    if not isinstance(data_type, t.Vector):
-        return vectors_of_lists(reading.reader.read(rows)[0][0])
-    (stored,), nulls = reading.reader.stored(rows)
-    vectors, whole = stored_vectors(data_type, stored)
-    if nulls and nulls[0]:
-        whole &= ~np.array(nulls[0])
-    chosen = np.flatnonzero(whole)
-    return [(chosen.tolist(), vectors[chosen])]
+    return vectors_by_form(rows, read)
 
 
 def _entity(key: bytes, read: ViewRead) -> bytes:

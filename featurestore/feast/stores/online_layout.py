@@ -125,7 +125,7 @@ class RowForms:
             return layout.codec.decode_lists(rows, names)
         lists: list[list[Any]] = [[None] * len(rows) for _ in names]
         for found in {row[:_HEADER] for row in rows}:
-            codec = self._codec(store, layout, found)
+            codec = self.codec(store, layout, found)
             mine = [i for i, row in enumerate(rows) if row.startswith(found)]
             same = [n for n in names if n in codec.positions and codec.fields[codec.positions[n]].type == layout.values[n].type]
             for name, values in zip(same, codec.decode_lists([rows[i] for i in mine], same), strict=True):
@@ -134,7 +134,8 @@ class RowForms:
                     target[i] = value
         return lists
 
-    def _codec(self, store: OnlineStore, layout: ViewLayout, header: bytes) -> RowCodec:
+    def codec(self, store: OnlineStore, layout: ViewLayout, header: bytes) -> RowCodec:
+        """The codec of a view's rows that begin with these bytes."""
         if header == layout.codec.header:
             return layout.codec
         if header not in self._known:

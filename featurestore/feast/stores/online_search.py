@@ -11,11 +11,12 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.value_type import ValueType
 
 from featurestore.codec import decode_order
+from featurestore.codec.vectors import Vectors, read_vectors
 from featurestore.errors import RequestError
 from featurestore.feast.stores.online_layout import RowForms, ViewLayout
 from featurestore.feast.stores.values import Value, value_codec
 from featurestore.online.distances import NearestRows, VectorQuery
-from featurestore.online.nearest import scan_rows, vectors_of_lists
+from featurestore.online.nearest import scan_rows, vectors_by_form
 from featurestore.online.store import OnlineStore
 from featurestore.time import from_micros
 
@@ -58,19 +59,27 @@ def nearest_documents(
         names: the features to give of each.
         now: microseconds.
     """
+
+    def read(header: bytes, some: Sequence[bytes]) -> list[Vectors]:
+        codec, wanted = forms.codec(store, layout, header), layout.values[vector].type
+        place = codec.positions.get(vector)
+        if place is None or codec.fields[place].type != wanted:  # as it was before the view changed
+            return []
+        return read_vectors(codec.reader([vector]), wanted, some)
+
     rows = NearestRows(query)
     scan_rows(
         store,
         layout.prefix,
         rows,
-        lambda found: vectors_of_lists(forms.decode(store, layout, found, [vector])[0]),
+        lambda found: vectors_by_form(found, read),
         oldest=None if layout.ttl is None else now - layout.ttl,
         now=now,
     )
     rows.check_found(f"{layout.view}:{vector}")
     ranked = rows.ranked()
-    read = store.read([key for key, _ in ranked]) if ranked else []
-    there = [(key, distance, row) for (key, distance), row in zip(ranked, read, strict=True) if row is not None]
+    current = store.read([key for key, _ in ranked]) if ranked else []
+    there = [(key, distance, row) for (key, distance), row in zip(ranked, current, strict=True) if row is not None]
     if not there:
         return []
     known = [name for name in names if name in layout.values]
