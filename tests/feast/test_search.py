@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
+from featurestore.store import FeatureStore
+from tests.api.served import served
 from tests.feast.feast_repo import ago, driver, feast, ft, make_store, source
 from tests.servers.valkey import valkey_server
 
@@ -88,3 +91,42 @@ def test_the_first_version_of_the_call_gives_the_nearest_first(store: Any) -> No
 def test_what_is_not_offered_is_refused(store: Any, options: dict[str, Any], message: str) -> None:
     with pytest.raises(Exception, match=message):
         store.retrieve_online_documents_v2(**{"features": ["documents:title"], "top_k": 3, **options})
+
+
+OURS = """
+from featurestore import Entity, EventSource, FeatureView, types as t
+
+driver = Entity("driver", join_keys={"driver_id": t.Int64})
+rows = EventSource("rows", event_time="event_timestamp")
+documents = FeatureView("documents", entities=[driver], source=rows, ttl="1d",
+                        features={"title": t.String, "embedding": t.List(t.Float32)})
+"""
+
+
+def test_feasts_remote_store_searches_through_our_service(tmp_path: Path) -> None:
+    (tmp_path / "featurestore.toml").write_text('project = "demo"\n')
+    (tmp_path / "definitions").mkdir()
+    (tmp_path / "definitions" / "demo.py").write_text(OURS)
+    with FeatureStore(tmp_path) as ours:
+        ours.apply()
+        ours.ingest("rows", ROWS)
+        ours.materialize()
+    with served(tmp_path, log=tmp_path / "served.log") as service:
+        (tmp_path / "feature_store.yaml").write_text(
+            f"project: demo\nprovider: local\nregistry: {tmp_path}/registry.db\nentity_key_serialization_version: 3\n"
+            f"offline_store:\n  type: featurestore.feast.FeatureStoreOfflineStore\n"
+            f"online_store:\n  type: remote\n  path: {service.url}\n"
+        )
+        theirs = feast.FeatureStore(repo_path=str(tmp_path))
+        who, rows = driver(), source(tmp_path / "documents.parquet", ROWS)
+        embedding = feast.Field(name="embedding", dtype=ft.Array(ft.Float32), vector_index=True, vector_length=3)
+        fields = [feast.Field(name="title", dtype=ft.String), embedding]
+        view = feast.FeatureView(name="documents", entities=[who], source=rows, schema=fields, ttl=timedelta(days=1))
+        theirs.apply([who, rows, view])
+        found = theirs._get_provider().retrieve_online_documents_v2(theirs.config, view, ["title"], QUERY, 4, "L2", None)
+        first = theirs.retrieve_online_documents(features=["documents:embedding"], query=QUERY, top_k=3).to_dict()
+    assert [key.entity_values[0].int64_val for _, key, _ in found] == NEAREST[:4]
+    assert [values["title"].string_val for _, _, values in found] == [f"document {i}" for i in NEAREST[:4]]
+    distances = [getattr(value, value.WhichOneof("val")) for value in (values["distance"] for _, _, values in found)]
+    assert distances == pytest.approx([TRUTH[i] for i in NEAREST[:4]])
+    assert [list(vector) for vector in first["embedding"]] == [pytest.approx(VECTORS[i]) for i in NEAREST[:3]]
