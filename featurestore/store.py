@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from featurestore.materialize import MaterializeReport, PushReport
     from featurestore.offline import HistoricalJob
     from featurestore.online import OnlineReader, OnlineResponse, OnlineStore
+    from featurestore.online.nearest import Nearest
     from featurestore.registry.catalog import Catalog, Revision
     from featurestore.registry.lineage import Lineage
     from featurestore.registry.plan import Plan
@@ -297,6 +298,27 @@ class FeatureStore:
         from featurestore.online import get_online_features
 
         return get_online_features(self, features, entities, request=request, full_feature_names=full_feature_names, at=at)
+
+    def get_nearest(
+        self,
+        vector: str | FeatureReference,
+        query: Sequence[float],
+        *,
+        features: Features = (),
+        top_k: int = 10,
+        metric: str = "l2",
+    ) -> Nearest:
+        """The rows of a view whose vector is nearest to a query, and features of them; exact, by a scan of all its rows.
+
+        Args:
+            vector: the feature, ``view:feature``.
+            features: a service or its name, or views and references.
+            top_k: how many rows, at most 10,000.
+            metric: ``l2``, ``l1``, ``cosine`` or ``inner_product``.
+        """
+        from featurestore.online.nearest import get_nearest
+
+        return get_nearest(self, vector, query, features=features, top_k=top_k, metric=metric)
 
     def create_dataset(self, name: str, labels: Any, features: Features, **options: Any) -> TrainingSet:
         """Export a training set as a new immutable version; see :func:`featurestore.training.create_dataset`."""

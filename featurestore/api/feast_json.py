@@ -19,6 +19,7 @@ from featurestore.time import from_micros, to_micros
 
 if TYPE_CHECKING:
     from featurestore.api.feast_online import FeastAnswer, FeastOnline, PreparedAnswer
+    from featurestore.online.response import Column
 
 PATH: Final = "/get-online-features"
 STATUSES: Final = {
@@ -97,8 +98,20 @@ def answer_json(asked: OnlineFeaturesRequest, answer: FeastAnswer) -> bytes:
     count = answer.count
     echoed = b',"statuses":' + all_present(count) + b',"event_timestamps":' + orjson.dumps([_EPOCH] * count) + b"}"
     results = [b'{"values":' + to_json(asked.entities[name]) + echoed for name in answer.keys]
+    return envelope([*answer.keys, *answer.names], results + feature_results(answer.columns))
+
+
+def envelope(names: Sequence[str], results: Sequence[bytes]) -> bytes:
+    """An answer of these columns."""
+    listed = orjson.dumps(list(names))
+    return b'{"metadata":{"feature_names":' + listed + b'},"results":[' + b",".join(results) + b"]}"
+
+
+def feature_results(columns: Sequence[Column]) -> list[bytes]:
+    """The part of an answer that each column is."""
+    results = []
     tails: dict[tuple[int, int], bytes] = {}
-    for column in answer.columns:
+    for column in columns:
         shared = id(column.statuses), id(column.times)
         tail = tails.get(shared)
         if tail is None:
@@ -106,8 +119,7 @@ def answer_json(asked: OnlineFeaturesRequest, answer: FeastAnswer) -> bytes:
             times = times_json([time or 0 for time in column.times])
             tail = tails[shared] = b',"statuses":' + statuses + b',"event_timestamps":' + times + b"}"
         results.append(b'{"values":' + to_json(_encoded(column.values, column.field.type)) + tail)
-    names = orjson.dumps([*answer.keys, *answer.names])
-    return b'{"metadata":{"feature_names":' + names + b'},"results":[' + b",".join(results) + b"]}"
+    return results
 
 
 def _encoded(values: Sequence[Any], data_type: DataType) -> Sequence[Any]:

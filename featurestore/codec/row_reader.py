@@ -53,7 +53,7 @@ class RowReader:
         Raises:
             OnlineStoreError: a row is shorter than the schema says.
         """
-        lists, nulls = self._by_struct(rows) if len(rows) <= _FEW else self._by_numpy(rows)
+        lists, nulls = self.stored(rows)
         some = [n for n, mask in enumerate(nulls) if mask]
         for n, python in self._converted:
             mask = nulls[n] if some else []
@@ -66,6 +66,10 @@ class RowReader:
             if n not in converted:
                 lists[n] = [None if null else v for v, null in zip(lists[n], nulls[n], strict=True)]
         return lists, some
+
+    def stored(self, rows: Sequence[bytes]) -> tuple[list[list[Any]], Sequence[_Nulls]]:
+        """As :meth:`read`, but the values as they lie in rows, null or not; and where they are null, empty where none is."""
+        return self._by_struct(rows) if len(rows) <= _FEW else self._by_numpy(rows)
 
     def _by_struct(self, rows: Sequence[bytes]) -> tuple[list[list[Any]], Sequence[_Nulls]]:
         """Values before conversion, row by row."""

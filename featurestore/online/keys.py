@@ -14,11 +14,12 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from featurestore.errors import DefinitionError, RequestError
 from featurestore.registry import types as t
 from featurestore.registry.records import Field
-from featurestore.time import to_micros
+from featurestore.time import from_micros, to_micros
 
 if TYPE_CHECKING:
     import polars as pl
@@ -85,6 +86,13 @@ class EntityKeys:
         ]
         return [None if None in row else b"{%b}" % "|".join(row).encode() for row in zip(*parts, strict=True)]
 
+    def to_columns(self, entities: Sequence[bytes]) -> list[list[Any]]:
+        """The values of each join key, from entities; the way back of :meth:`of_columns`."""
+        if not self.join_keys:
+            return []
+        parts = [entity[1:-1].decode().split("|") for entity in entities]
+        return [[decode(part[i]) for part in parts] for i, decode in enumerate(map(_decoder, (k.type for k in self.join_keys)))]
+
     def of_frame(self, frame: pl.DataFrame, *, prefix: str = "", suffix: str = "") -> list[bytes]:
         """Entities of the rows of a frame with the join key columns, none of them null.
 
@@ -145,6 +153,20 @@ def _encoder(data_type: t.DataType) -> Callable[[Any], str]:
         return lambda value: str(to_micros(as_instant(value)))
     low, high = _RANGES[data_type]
     return lambda value: _integer(value, low, high)
+
+
+def _decoder(data_type: t.DataType) -> Callable[[str], Any]:
+    if data_type == t.String:
+        return unquote
+    if data_type == t.Bytes:
+        return bytes.fromhex
+    if data_type == t.Bool:
+        return lambda text: text == "true"
+    if data_type == t.Date:
+        return lambda text: date.fromordinal(int(text) + _EPOCH_DAY)
+    if data_type == t.Timestamp:
+        return lambda text: from_micros(int(text))
+    return int
 
 
 def _text(value: Any) -> str:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from featurestore.registry.definitions import Definitions
     from featurestore.registry.records import Field
 
-_ATTEMPTS: Final = 5
+ATTEMPTS: Final = 5
 _MOST_PLANS: Final = 1_000
 """So many kinds of requests are remembered; callers may send any list of features."""
 
@@ -58,14 +58,14 @@ class OnlineReader:
         """See :func:`get_online_features`."""
         store = self._project.online
         known = self._current()
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             lookup = self._plan(known, features, full_feature_names=full_feature_names).look_up(entities, request)
             values = store.read(lookup.keys)
             answer = lookup.answer(values, *self._instants(at))
             if answer is not None:
                 return answer
             known = self._reload()
-        raise _restless()
+        raise restless()
 
     async def aread(
         self,
@@ -79,14 +79,14 @@ class OnlineReader:
         """See :func:`aget_online_features`."""
         store = self._project.online
         known = self._current()
-        for _ in range(_ATTEMPTS):
+        for _ in range(ATTEMPTS):
             lookup = self._plan(known, features, full_feature_names=full_feature_names).look_up(entities, request)
             values = await store.aread(lookup.keys)
             answer = lookup.answer(values, *self._instants(at))
             if answer is not None:
                 return answer
             known = self._reload()
-        raise _restless()
+        raise restless()
 
     def at_hand(self, features: Any, *, full_feature_names: bool = False) -> ReadyPlan | None:
         """A plan that needs one read and nothing else; None where more is needed, and :meth:`aread` does it.
@@ -105,13 +105,17 @@ class OnlineReader:
         """What the project's clock says, in microseconds."""
         return to_micros(self._project.clock.now())
 
+    def ready(self, features: Any, *, anew: bool = False) -> ReadyPlan:
+        """The plan of a request; made anew where the token has shown that something else is served by now."""
+        return self._plan(self._reload() if anew else self._current(), features, full_feature_names=False)
+
     def inputs(self, features: Any) -> tuple[Field, ...]:
         """The columns that a request for these features brings: join keys, then what request sources need.
 
         Raises:
             RequestError: an unknown service, view or feature.
         """
-        return self._plan(self._current(), features, full_feature_names=False).inputs
+        return self.ready(features).inputs
 
     def _instants(self, at: datetime | str | None) -> tuple[int, int]:
         """The instant that is asked about, and what the clock says."""
@@ -120,7 +124,7 @@ class OnlineReader:
 
     def key_fields(self, features: Any) -> tuple[Field, ...]:
         """The columns of :meth:`inputs` that are join keys."""
-        return self._plan(self._current(), features, full_feature_names=False).plan.key_fields
+        return self.ready(features).plan.key_fields
 
     def _current(self) -> _Known:
         known, now = self._known, self._timer()
@@ -238,7 +242,8 @@ class _Known:
         self.plans: dict[Any, ReadyPlan] = {}
 
 
-def _restless() -> OnlineStoreError:
+def restless() -> OnlineStoreError:
+    """What is served changed with every attempt to read it."""
     return OnlineStoreError(
         "the online store holds rows of a form that the registry does not know, or what is served changes without end",
         hint="run `featurestore materialize --full`",

@@ -162,10 +162,6 @@ def test_a_search_that_makes_no_sense_is_refused(client: Client, asked: dict[str
     assert client.get("/search", params=asked).status_code == 422
 
 
-def test_vector_search_says_that_it_is_not_offered(client: Client) -> None:
-    assert client.post("/search", json={"features": [], "query": [1.0]}).status_code == 501
-
-
 @pytest.mark.parametrize(
     ("path", "named"),
     [("/push", {"push_source_name": "stats_push"}), ("/write-to-online-store", {"feature_view_name": "driver stats"})],

@@ -15,10 +15,10 @@ from fastapi import APIRouter, Depends, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
-from featurestore.api.errors import HttpError
 from featurestore.api.feast_json import DECODER, PATH, OnlineFeaturesRequest, answer_json, decoded
 from featurestore.api.feast_online import FeastOnline
 from featurestore.api.feast_rows import instant_of, land
+from featurestore.api.feast_search import SearchRequest, search_json
 from featurestore.api.limits import JSON, content_type, decode_json, read_body
 from featurestore.api.schemas import json_body
 from featurestore.api.service import Service, service_of
@@ -67,6 +67,7 @@ class MaterializeRequest(msgspec.Struct):
 
 _PUSH: Final = msgspec.json.Decoder(PushRequest)
 _WRITE: Final = msgspec.json.Decoder(WriteRequest)
+_SEARCH: Final = msgspec.json.Decoder(SearchRequest)
 _MATERIALIZE: Final = msgspec.json.Decoder(MaterializeRequest)
 
 
@@ -92,11 +93,13 @@ async def get_online_features(request: Request, service: Service = _WHO) -> Resp
     return Response(answer_json(asked, answer), media_type=JSON)
 
 
-@router.post("/search", summary="Vector search (not offered)", response_class=Response)
+@router.post("/search", summary="Nearest vectors", response_class=Response, openapi_extra=json_body(SearchRequest))
 @router.post("/retrieve-online-documents", include_in_schema=False, response_class=Response)
-async def search_vectors() -> Response:
-    """Vector search is not offered; says so, instead of answering something."""
-    raise HttpError(501, "not_offered", "this store has no vector index", hint="search in a vector database, then ask by key")
+async def search_vectors(request: Request, service: Service = _WHO) -> Response:
+    """The rows of one view whose vector is nearest to the query, the nearest first; all rows of the view are compared."""
+    asked = await _body(request, service, _SEARCH)
+    found = await anyio.to_thread.run_sync(partial(search_json, service.store, _online(request).names, asked))
+    return Response(found, media_type=JSON)
 
 
 @router.get("/search", summary="Definitions by word", response_class=Response)

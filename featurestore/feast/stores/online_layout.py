@@ -36,6 +36,7 @@ class ViewLayout:
     Args:
         view: its name as the online store knows it, with the version where Feast keeps versions apart.
         join_keys: in the order of their names, as Feast sorts them.
+        key_types: what each is in Feast.
         value_types: of its features, by name.
         ttl: microseconds; None: for ever.
     """
@@ -43,6 +44,7 @@ class ViewLayout:
     project: str
     view: str
     join_keys: tuple[Field, ...]
+    key_types: tuple[ValueType, ...]
     value_types: Mapping[str, ValueType]
     ttl: int | None
 
@@ -89,6 +91,7 @@ def layout_of(project: str, table: Any, name: str) -> ViewLayout:
         project,
         name,
         tuple(Field(key, _key_type(kind)) for key, kind in keys),
+        tuple(kind for _, kind in keys),
         {f.name: f.dtype.to_value_type() for f in table.features},
         round(ttl.total_seconds() * 1_000_000) if ttl else None,
     )
@@ -122,7 +125,7 @@ class RowForms:
             return layout.codec.decode_lists(rows, names)
         lists: list[list[Any]] = [[None] * len(rows) for _ in names]
         for found in {row[:_HEADER] for row in rows}:
-            codec = self._codec(store, layout, found)
+            codec = self.codec(store, layout, found)
             mine = [i for i, row in enumerate(rows) if row.startswith(found)]
             same = [n for n in names if n in codec.positions and codec.fields[codec.positions[n]].type == layout.values[n].type]
             for name, values in zip(same, codec.decode_lists([rows[i] for i in mine], same), strict=True):
@@ -131,7 +134,8 @@ class RowForms:
                     target[i] = value
         return lists
 
-    def _codec(self, store: OnlineStore, layout: ViewLayout, header: bytes) -> RowCodec:
+    def codec(self, store: OnlineStore, layout: ViewLayout, header: bytes) -> RowCodec:
+        """The codec of a view's rows that begin with these bytes."""
         if header == layout.codec.header:
             return layout.codec
         if header not in self._known:

@@ -16,10 +16,13 @@ from feast.online_response import OnlineResponse
 from feast.repo_config import FeastConfigBaseModel
 
 from featurestore.config import Config, OnlineConfig
+from featurestore.errors import RequestError
 from featurestore.feast.stores.online_layout import RowForms, ViewLayout, layout_of
 from featurestore.feast.stores.online_plan import OnlinePlan, PlanCache
 from featurestore.feast.stores.online_request import OnlineRequest
+from featurestore.feast.stores.online_search import Document, by_key, nearest_documents, vector_of
 from featurestore.feast.stores.values import to_native
+from featurestore.online.distances import VectorQuery
 from featurestore.online.store import OnlineStore, delete_prefix, open_online_store
 from featurestore.registry.types import to_arrow
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, from_micros, to_micros
@@ -132,6 +135,46 @@ class FeatureStoreOnlineStore(FeastOnlineStore):  # type: ignore[misc]
             else:
                 answer.append((from_micros(decode_order(row)[0]), dict(zip(names, next(found), strict=True))))
         return answer
+
+    def retrieve_online_documents_v2(
+        self,
+        config: Any,
+        table: Any,
+        requested_features: Sequence[str],
+        embedding: Sequence[float] | None,
+        top_k: int,
+        distance_metric: str | None = None,
+        query_string: str | None = None,
+        filters: Any = None,
+        include_feature_view_version_metadata: bool = False,
+    ) -> list[tuple[datetime | None, Any, dict[str, Any] | None]]:
+        """The nearest rows, every row of the view compared: event time, entity key, features and ``distance``, by key."""
+        if embedding is None or query_string is not None or filters is not None:
+            raise RequestError("a search by words or filters is not offered", hint="search by a vector")
+        found = self._nearest(config, table, requested_features, embedding, top_k, distance_metric)
+        return [(d.time, d.key, {**d.values, "distance": d.distance}) for d in by_key(found)]
+
+    def retrieve_online_documents(
+        self,
+        config: Any,
+        table: Any,
+        requested_features: Sequence[str],
+        embedding: Sequence[float],
+        top_k: int,
+        distance_metric: str | None = None,
+    ) -> list[tuple[datetime | None, Any, Any, Any, Any]]:
+        """The nearest rows, the nearest first: event time, entity key, the feature asked for, the vector, the distance."""
+        vector = vector_of(table, requested_features)
+        feature = next(iter(requested_features), vector)
+        found = self._nearest(config, table, [feature, vector], embedding, top_k, distance_metric)
+        return [(d.time, d.key, d.values.get(feature), d.values[vector], d.distance) for d in found]
+
+    def _nearest(
+        self, config: Any, table: Any, names: Sequence[str], embedding: Sequence[float], top_k: int, metric: str | None
+    ) -> list[Document]:
+        query = VectorQuery.of(embedding, metric or "l2", top_k)
+        layout, now = self.layout(config, table), _time.time_ns() // 1_000
+        return nearest_documents(self.store(config), self._forms, layout, query, vector_of(table, names), names, now)
 
     # -- writing ---------------------------------------------------------------------------------------------------------
 
