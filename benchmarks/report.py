@@ -41,13 +41,11 @@ def tables(found: dict[str, list[dict[str, Any]]]) -> str:
     """Markdown: a table for each benchmark, what misses its goal in bold."""
     parts = []
     for name, rows in found.items():
-        machines = sorted({f"{row['machine']}, {row['date']}, load {row['load']}" for row in rows})
+        machines = sorted({f"{row['machine']}, {row['date']}" for row in rows})
+        loads = sorted({row["load"] for row in rows})
+        taken = f"{'; '.join(machines)}; load average {loads[0]} to {loads[-1]}"
         head = ["| work | against | ours | theirs | ratio | goal | peak MiB |", "|---|---|---|---|---|---|---|"]
-        parts.append(
-            "\n".join(
-                [f"### {name}", "", f"`python benchmarks/{name}.py`; {'; '.join(machines)}", "", *head, *map(_line, rows)]
-            )
-        )
+        parts.append("\n".join([f"### {name}", "", f"`python benchmarks/{name}.py`; {taken}", "", *head, *map(_line, rows)]))
     return "\n\n".join(parts)
 
 
@@ -63,7 +61,7 @@ def draw(rows: list[dict[str, Any]]) -> None:
     """Each row's ratio on a logarithmic axis, and its goal as a mark."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(11, 0.28 * len(rows) + 1), layout="constrained")
+    figure = Figure(figsize=(13, 0.2 * len(rows) + 1), layout="constrained")
     axes = figure.subplots()
     places = range(len(rows))
     axes.barh(
@@ -77,16 +75,17 @@ def draw(rows: list[dict[str, Any]]) -> None:
     axes.axvline(1, color="grey", linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yticks(places, [_short(f"{row['work']}: {row['against']}") for row in rows], fontsize=7)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel("theirs / ours, of one run; the mark is the goal, red misses it")
     axes.legend(loc="lower right")
     PICTURE.parent.mkdir(exist_ok=True)
     # Without a date and the library's version in it, the same rows are the same picture.
-    figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
+    figure.savefig(PICTURE, dpi=90, metadata={"Software": None})
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 90 else f"{text[:88]}…"
+    """The beginning and the end: rows of one benchmark differ there."""
+    return text if len(text) <= 120 else f"{text[:52]} … {text[-64:]}"
 
 
 if __name__ == "__main__":
