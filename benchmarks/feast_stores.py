@@ -154,7 +154,7 @@ def measure(folder: Path, port: int, url: str, options: argparse.Namespace) -> N
     asked = [{"driver_id": int(key)} for key in random.integers(0, options.keys, 1_000)]
     answers = [store.get_online_features(REFS, asked).to_dict() for store in stores.values()]
     assert answers[0] == answers[1], "the online answers differ"
-    for count, times, goal in ((1, 50, 5), (100, 10, 20)):
+    for count, times, goal in ((1, 500, 5), (100, 50, 20)):
         rows = asked[:count]
         taken = in_turns(stores, lambda s, r=rows: s.get_online_features(REFS, r).to_dict(), 5 * options.rounds, times=times)
         work = f"Feast repository: get_online_features, entities x features: {count} x {len(FEATURES)}"

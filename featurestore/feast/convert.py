@@ -135,7 +135,7 @@ class _Converter:
         name = self._names.of("view", spec["name"])
         source = self._sources.of_view(spec)
         aggregations, derived = _aggregations(spec, notes)
-        transform = None if aggregations else self._transform(spec, name, notes)
+        transform = self._transform(spec, name, notes)
         if spec.get("ttl"):
             notes.changed(TTL_NOTE)
         if spec.get("disabled"):

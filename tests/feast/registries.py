@@ -72,6 +72,14 @@ WINDOWS = {
         {"column": "fare", "function": "max", "time_window": DAY // 24, "name": "biggest"},
         {"column": "fare", "function": "entropy", "time_window": DAY},
     ],
+    "feature_transformation": {
+        "user_defined_function": {
+            "name": "in_cents",
+            "mode": "pandas",
+            "body_text": "@stream_feature_view(source=trips)\ndef in_cents(df: pd.DataFrame) -> pd.DataFrame:\n"
+            '    return df.assign(fare=df["fare"] * 100)\n',
+        }
+    },
 }
 GLOBAL = {"name": "global_stats", "entities": ["__dummy"], "batch_source": TRIPS}
 PLUS_ONE = {

@@ -77,6 +77,13 @@ def test_windows_keep_the_names_that_feast_gives_them(definitions: Definitions) 
     assert feature_names(view) == ("fare_sum_1d", "fare_max_1h", "sum_fare_86400s", "biggest")
 
 
+def test_windows_are_taken_over_what_the_function_of_a_stream_makes(definitions: Definitions) -> None:
+    view = definitions.view("trip_windows")
+    assert view.aggregations
+    assert view.transform is not None
+    assert view.transform(pl.LazyFrame({"fare": [1.5, 2.0]})).collect()["fare"].to_list() == [150.0, 200.0]
+
+
 def test_an_on_demand_view_runs_its_own_function(definitions: Definitions) -> None:
     view = definitions.on_demand_views["plus_one"]
     assert view.sources == (FeatureReference("driver_stats"), RequestSource({"extra": t.Int64}))
