@@ -54,9 +54,7 @@ def plain_ints(data: bytes | pa.Buffer, starts: np.ndarray, ends: np.ndarray) ->
     if not (ends > starts).all():
         return None
     text = np.frombuffer(data, np.uint8)
-    minus = text[starts] == _MINUS
-    signed = bool(minus.any())
-    lengths = ends - starts - minus if signed else ends - starts
+    minus, signed, lengths = _signs(text, starts, ends)
     longest = int(lengths.max())
     if longest > _MOST_INT or int(lengths.min()) < 1 or _has_leading_zero(text, starts, minus, lengths, signed=signed):
         return None
@@ -86,9 +84,7 @@ def plain_decimals(data: bytes | pa.Buffer, starts: np.ndarray, ends: np.ndarray
     if not (ends > starts).all():
         return None
     text = np.frombuffer(data, np.uint8)
-    minus = text[starts] == _MINUS
-    signed = bool(minus.any())
-    lengths = ends - starts - minus if signed else ends - starts
+    minus, signed, lengths = _signs(text, starts, ends)
     longest = int(lengths.max())
     if longest > _MOST_DECIMAL or int(lengths.min()) < 1:
         return None
@@ -108,6 +104,13 @@ def plain_decimals(data: bytes | pa.Buffer, starts: np.ndarray, ends: np.ndarray
         total += _value(upper) * np.where(has_point, _TEN_TO_7, _TEN_TO_8)
     values: np.ndarray = total.astype(np.float64) / _POWERS[bits]
     return np.where(minus, -values, values) if signed else values
+
+
+def _signs(text: np.ndarray, starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, bool, np.ndarray]:
+    """Which texts begin with a minus, whether any does, and how long they are without it."""
+    minus = text[starts] == _MINUS
+    signed = bool(minus.any())
+    return minus, signed, ends - starts - minus if signed else ends - starts
 
 
 class _Words:

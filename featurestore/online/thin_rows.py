@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from featurestore.codec.columns import FixedColumn
 from featurestore.online.careful import careful
 from featurestore.online.window_edges import Array, Edges, Segments
 
@@ -320,11 +319,6 @@ class Rows:
             for function in part.functions - {"count"}:
                 if values.size > 1 or function not in ("var", "std"):
                     patches[function, part.place, chunk.first + entity, window] = careful(function, values)
-
-
-def is_number(codec: Any) -> bool:
-    """Whether a column is one that a matrix of floats can take."""
-    return isinstance(codec, FixedColumn) and not codec.dtype.startswith("V")
 
 
 def _repeated(counts: Array, like: Array) -> Array:

@@ -7,7 +7,7 @@ served, and what is wrong with a request answers 4xx in this service's own form 
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import anyio.to_thread
 import msgspec
@@ -26,9 +26,6 @@ from featurestore.api.wire import json_answer
 from featurestore.errors import RequestError
 from featurestore.feast.feast_names import FeastNames
 from featurestore.feast.registry_search import SortBy, page_of, search
-
-if TYPE_CHECKING:
-    pass
 
 router = APIRouter(tags=["feast"])
 _WHO: Final = Depends(service_of)
