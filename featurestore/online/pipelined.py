@@ -13,8 +13,9 @@ from typing import Any, Final, cast
 import hiredis
 import redis.exceptions as redis_exceptions
 
+from featurestore.online.redis_errors import reply_error
+
 _TIMEOUT_SECONDS: Final = 5.0
-_ERRORS = {"NOAUTH": redis_exceptions.AuthenticationError, "WRONGPASS": redis_exceptions.AuthenticationError}
 
 
 class PipelinedConnection(asyncio.Protocol):
@@ -30,7 +31,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._waiting: deque[Callable[[Any], None]] = deque()
         self._answered = 0
         self._watch: asyncio.TimerHandle | None = None
-        self._reader = hiredis.Reader(protocolError=redis_exceptions.InvalidResponse, replyError=_reply_error)
+        self._reader = hiredis.Reader(protocolError=redis_exceptions.InvalidResponse, replyError=reply_error)
         self._transport: asyncio.Transport | None = None
         self._lost = asyncio.Event()
 
@@ -171,10 +172,6 @@ def _settle(future: asyncio.Future[Any], answer: Any) -> None:
         future.set_exception(answer)
     else:
         future.set_result(answer)
-
-
-def _reply_error(text: str) -> Exception:
-    return _ERRORS.get(text.partition(" ")[0], redis_exceptions.ResponseError)(text)
 
 
 def _tls(options: Mapping[str, Any]) -> ssl.SSLContext:

@@ -16,6 +16,13 @@ UNAVAILABLE = (
     OSError,
 )
 
+_REPLIES = {"NOAUTH": redis_exceptions.AuthenticationError, "WRONGPASS": redis_exceptions.AuthenticationError}
+
+
+def reply_error(text: str) -> Exception:
+    """What an error that a server answers with is to redis-py, for readers of our own."""
+    return _REPLIES.get(text.partition(" ")[0], redis_exceptions.ResponseError)(text)
+
 
 @contextlib.contextmanager
 def translated(where: str) -> Iterator[None]:

@@ -38,7 +38,7 @@ class RedisOnlineStore:
         self._connected: redis.Redis | None = None
         self._guard = threading.Lock()
         self._shared = SharedConnections()
-        self._direct = DirectConnections(lambda: self._client().connection_pool)
+        self._direct = DirectConnections(lambda: self._client().connection_pool, timeout_seconds)
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
