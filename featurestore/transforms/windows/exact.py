@@ -87,19 +87,13 @@ def _extent(xp: Any, numbers: Array | tuple[Array, Array]) -> tuple[int, int]:
 
 def _extent_of_floats(xp: Any, numbers: Array) -> tuple[int, int]:
     """The exponent of the least bit set, and of the first bit that is set in none."""
-    _, mantissa, exponent = _parts_of_floats(xp, numbers)
-    _, trailing = xp.frexp((mantissa & -mantissa).astype(xp.float64))
-    lowest = xp.where(mantissa == 0, 2000, exponent + trailing - 1)
-    top = xp.where(mantissa == 0, -2000, exponent + 53)
-    return int(lowest.min()), int(top.max())
-
-
-def _parts_of_floats(xp: Any, numbers: Array) -> tuple[Array, Array, Array]:
-    """Bits, mantissa as an integer, and exponent of its lowest bit."""
     bits = numbers.view(xp.int64)
     exponent = (bits >> 52) & 0x7FF
     mantissa = (bits & ((1 << 52) - 1)) | ((exponent > 0).astype(xp.int64) << 52)
-    return bits, mantissa, xp.maximum(exponent, 1) - 1075
+    exponent = xp.maximum(exponent, 1) - 1075  # of the mantissa's lowest bit
+    zeros = ((mantissa & -mantissa).astype(xp.float64).view(xp.int64) >> 52) - 1023  # a power of two is its exponent
+    lowest = xp.where(mantissa == 0, 2000, exponent + zeros)
+    return int(lowest.min()), int(exponent.max()) + 53
 
 
 def _digits_of_integers(xp: Any, numbers: Array, bits: int) -> tuple[list[Array], Array]:
@@ -125,13 +119,20 @@ def _digits_of_halves(xp: Any, high: Array, low: Array, bits: int) -> tuple[list
 
 
 def _digits_of_floats(xp: Any, numbers: Array, unit: int, width: int) -> tuple[list[Array], Array]:
-    bits, mantissa, exponent = _parts_of_floats(xp, numbers)
-    shift = exponent - unit  # negative only where the bits shifted out are zero
+    """From the highest down: each is the whole part of what is left, in its unit, and every step is exact."""
+    left = xp.abs(numbers)
     digits = []
-    for start in range(0, width, DIGIT):
-        right = start - shift
-        digits.append(((mantissa >> xp.clip(right, 0, 62)) << xp.clip(-right, 0, DIGIT)) & MASK)
-    return digits, bits < 0
+    for start in reversed(range(0, width, DIGIT)):
+        digit = xp.floor(_times_power(left, -(unit + start)))
+        digits.append(digit.astype(xp.int64))
+        left = left - _times_power(digit, unit + start)
+    return digits[::-1], numbers < 0
+
+
+def _times_power(numbers: Array, exponent: int) -> Array:
+    """``numbers * 2**exponent``, where that power itself may be beyond the floats."""
+    beyond = exponent - max(-1000, min(exponent, 1000))
+    return numbers * 2.0 ** (exponent - beyond) * 2.0**beyond if beyond else numbers * 2.0**exponent
 
 
 def digits_of_floats(xp: Any, numbers: Array, unit: int) -> list[Array]:

@@ -87,7 +87,7 @@ def _count(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
 
 
 def _any(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
-    return Answer("values", values.totals([values.codes], ranges)[0] > 0, values.count(ranges) > 0)
+    return Answer("values", values.totals([values.codes], ranges)[0] > 0, values.there(ranges))
 
 
 def _all(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
@@ -190,11 +190,11 @@ def _min(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answe
     found = values.least(codes, ranges)
     if parameters.get("nan_code") is not None:
         found = values.xp.where(found == -HIGHEST - 1, parameters["nan_code"], found)
-    return Answer("codes", found, values.count(ranges) > 0)
+    return Answer("codes", found, values.there(ranges))
 
 
 def _max(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
-    return Answer("codes", ~values.least(~values.codes, ranges), values.count(ranges) > 0)
+    return Answer("codes", ~values.least(~values.codes, ranges), values.there(ranges))
 
 
 def _first(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
@@ -207,7 +207,7 @@ def _last(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answ
 
 def _end(values: Values, ranges: Ranges, parameters: Mapping[str, Any], *, last: bool) -> Answer:
     xp = values.xp
-    there = values.count(ranges) > 0
+    there = values.there(ranges)
     order = parameters.get("order")
     if order is None and not ranges.mixed.size:
         row = ranges.high - 1 if last else ranges.low
@@ -335,12 +335,12 @@ def _decayed_sum(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) 
     if isinstance(numbers, tuple):
         numbers = sum(digit * 2.0 ** (DIGIT * k) for k, digit in enumerate(values.exact.digits))
     answer = _decayed(values, values.xp.asarray(numbers, dtype=values.xp.float64), ranges, parameters) / _scale(parameters)
-    return Answer("values", _with_infinities(values, ranges, answer), values.count(ranges) > 0)
+    return Answer("values", _with_infinities(values, ranges, answer), values.there(ranges))
 
 
 def _decayed_count(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     ones = values.xp.ones(values.size, dtype=values.xp.float64)
-    return Answer("values", _decayed(values, ones, ranges, parameters), values.count(ranges) > 0)
+    return Answer("values", _decayed(values, ones, ranges, parameters), values.there(ranges))
 
 
 def _decayed(values: Values, numbers: Array, ranges: Ranges, parameters: Mapping[str, Any]) -> Array:

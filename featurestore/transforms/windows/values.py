@@ -11,7 +11,7 @@ import polars as pl
 from featurestore.transforms.windows import dominance
 from featurestore.transforms.windows.columns import Operand, to_host
 from featurestore.transforms.windows.exact import ExactSums
-from featurestore.transforms.windows.extremes import least
+from featurestore.transforms.windows.extremes import Covers, least
 from featurestore.transforms.windows.layout import InOrder, Layout, Ranges
 from featurestore.transforms.windows.ranges import HIGHEST, Array, chunks, distinct, prefix
 from featurestore.transforms.windows.wavelet import ValueLevels, previous_occurrence
@@ -170,6 +170,10 @@ class Values:
             total[ranges.mixed] = sum(high - low for _, low, high in self.pieces(ranges))
         return total
 
+    def there(self, ranges: Ranges) -> Array:
+        """Which ranges have a value."""
+        return self.once(ranges, "there", lambda: self.count(ranges) > 0)
+
     def pieces(self, ranges: Ranges) -> Iterator[tuple[Array, Array, Array]]:
         """The known rows of each mixed range, as runs: triples of an order of the rows and a range in it for each mixed range.
 
@@ -247,11 +251,11 @@ class Values:
     def least(self, values: Array, ranges: Ranges) -> Array:
         """The least of ``values`` in each range; the greatest integer for an empty one."""
         xp = self.xp
-        answer = least(xp, values, ranges.low, ranges.high)
+        answer = least(xp, values, self.once(ranges, "covers", lambda: Covers.of(xp, ranges.low, ranges.high)))
         if ranges.mixed.size:
             found = xp.full(ranges.mixed.size, HIGHEST, dtype=xp.int64)
             for rows, low, high in self.pieces(ranges):
-                found = xp.minimum(found, least(xp, values[rows], low, high))
+                found = xp.minimum(found, least(xp, values[rows], Covers.of(xp, low, high)))
             answer[ranges.mixed] = found
         return answer
 
