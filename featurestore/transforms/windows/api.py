@@ -79,13 +79,14 @@ def compute_windows(
         pl.col(name).cast(pl.String) for name in sorted(source_columns) if events.schema.get(name) in (pl.Categorical, pl.Enum)
     )
     features = window_features(view, events.head(0).to_arrow().schema)
-    groups = _groups(view, events, features, xp, label_keys.size)
+    groups = _groups(view, events, features, xp, label_keys >= 0)
     time, arrival, sequence = (_integers(events[name]) for name in (EVENT_TIME, ARRIVAL_TIME, SEQUENCE))
     keys = int(max(event_keys.max(initial=-1), label_keys.max(initial=-1))) + 1
 
     def compute(bucket: Bucket) -> None:
-        rows, labels = bucket.events, bucket.labels
-        labels = labels[np.lexsort((label_times[labels], label_keys[labels]))]  # neighbours look up neighbours
+        rows = _by_key(event_keys, bucket.events, bucket)
+        labels = bucket.labels[np.argsort(label_times[bucket.labels], kind="stable")]
+        labels = _by_key(label_keys, labels, bucket)  # neighbours look up neighbours
 
         @cache
         def layout(space: Any) -> tuple[Layout, HostArray]:
@@ -105,12 +106,13 @@ def compute_windows(
             for group in groups:
                 group.compute(*layout(np if group.on_host else xp), labels)
 
-    parts = buckets(event_keys, label_keys, keys, bucket_rows)
-    for _ in in_threads(compute, parts, threads if xp is np else 1):
+    def finish(feature: WindowFeature) -> pl.Series:
+        with np.errstate(all="ignore"):
+            return finished(feature, [group.collectors.pop(feature.name)[1] for group in groups if feature.name in group.collectors])
+
+    for _ in in_threads(compute, buckets(event_keys, label_keys, keys, bucket_rows), threads if xp is np else 1):
         pass
-    with np.errstate(all="ignore"):
-        columns_by_name = {f.name: finished(f, _collectors(groups, f)) for f in features}
-    return with_derived(view, columns_by_name)
+    return with_derived(view, {column.name: column for column in in_threads(finish, features, threads)})
 
 
 @dataclass
@@ -158,7 +160,7 @@ class _Group:
         return given
 
 
-def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], xp: Any, labels: int) -> list[_Group]:
+def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], xp: Any, answered: HostArray) -> list[_Group]:
     groups: dict[tuple[Any, ...], _Group] = {}
     operands: dict[tuple[Any, ...], list[Operand]] = {}
     for feature in features:
@@ -178,7 +180,7 @@ def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFe
             if key not in groups:
                 order = None if aggregation.order_by is None else columns.values(events[aggregation.order_by])
                 groups[key] = _Group(row_mask(view, events, feature, order), operand, order, skip_nan, on_host)
-            collector = Collector(view.name, feature, operand, column, labels)
+            collector = Collector(view.name, feature, operand, column, answered)
             groups[key].collectors[feature.name] = (feature, collector)
     return list(groups.values())
 
@@ -220,10 +222,6 @@ def row_mask(view: FeatureView, events: pl.DataFrame, feature: WindowFeature, or
     return mask
 
 
-def _collectors(groups: Sequence[_Group], feature: WindowFeature) -> list[Collector]:
-    return [group.collectors[feature.name][1] for group in groups if feature.name in group.collectors]
-
-
 def finished(feature: WindowFeature, collectors: Sequence[Collector]) -> pl.Series:
     """The column of a feature, of a collector each element; see :meth:`Collector.finish`."""
     parts = [collector.finish() for collector in collectors]
@@ -253,6 +251,15 @@ def with_derived(view: FeatureView, answers: dict[str, pl.Series]) -> dict[str, 
                 view.name, f"derived feature {name!r}: {error}", hint=f"it may use {', '.join(frame.columns[:12])}"
             ) from error
     return {column.name: column for column in frame.get_columns()}
+
+
+def _by_key(keys: HostArray, rows: HostArray, bucket: Bucket) -> HostArray:
+    """The rows of a bucket, those of a key together, in the order in which they come: what is sorted by time is a run of each."""
+    width = bucket.last - bucket.first
+    if width == 1:
+        return rows
+    ranks = (keys[rows] - bucket.first).astype(np.min_scalar_type(width))
+    return rows[np.argsort(ranks, kind="stable")]
 
 
 def _integers(column: pl.Series) -> HostArray:

@@ -22,16 +22,17 @@ class Collector:
         view: for error messages.
         operand: the column's codes.
         column: the column itself, where answers are places in the event table.
-        size: how many labels there are.
+        answered: which labels will be answered, in all.
     """
 
     def __init__(
-        self, view: str, feature: WindowFeature, operand: Operand | None, column: pl.Series | None, size: int
+        self, view: str, feature: WindowFeature, operand: Operand | None, column: pl.Series | None, answered: HostArray
     ) -> None:
         self._view, self._feature = view, feature
         self._operand, self._column = operand, column
-        self._size = size
+        self._answered = answered
         self._holds: Holds = "values"
+        self._marks_empty = False
         self._arrays: dict[str | int, HostArray] = {}
         self._lists: list[tuple[HostArray, HostArray, HostArray]] = []
 
@@ -44,9 +45,10 @@ class Collector:
                 hint="cast the column to Float64 or to a Decimal in the source's prepare=, or sum over a shorter window",
             )
         self._holds = answer.holds
-        self._put("valid", answer.valid, labels)
-        if answer.empty is not None:
-            self._put("some", ~answer.empty, labels)
+        for name, missing in (("null", ~answer.valid), ("empty", answer.empty)):
+            if missing is not None and bool(missing.any()):
+                self._put(name, missing, labels)
+        self._marks_empty = answer.empty is not None
         if answer.lengths is not None:
             self._lists.append((labels, to_host(answer.lengths), to_host(answer.data)))
             return
@@ -58,22 +60,25 @@ class Collector:
         part = to_host(part)
         if name not in self._arrays:
             # Of two threads the first wins; zeros cost nothing until they are written to.
-            self._arrays.setdefault(name, np.zeros(self._size, dtype=part.dtype))
+            self._arrays.setdefault(name, np.zeros(self._answered.size, dtype=part.dtype))
         self._arrays[name][labels] = part
 
     def finish(self) -> tuple[pl.Series, HostArray]:
         """The feature's column and where the window is empty, by label."""
-        valid = self._arrays.get("valid", np.zeros(self._size, dtype=bool))
-        empty = ~self._arrays.get("some", valid)
+        valid, some = self._where_not("null"), self._where_not("empty" if self._marks_empty else "null")
         if self._lists:
-            return self._as_lists(), empty
+            return self._as_lists(), ~some
         if 0 not in self._arrays:
-            return pl.Series([None] * self._size, dtype=pl.Null), empty
+            return pl.Series([None] * valid.size, dtype=pl.Null), ~some
         if self._holds == "digits":
-            return self._decimals(valid), empty
+            return self._decimals(valid), ~some
         if 1 in self._arrays:
-            return self._quantiles(valid), empty
-        return self._decode(self._arrays[0], valid), empty
+            return self._quantiles(valid), ~some
+        return self._decode(self._arrays[0], valid), ~some
+
+    def _where_not(self, name: str) -> HostArray:
+        found = self._arrays.get(name)
+        return self._answered if found is None else self._answered & ~found
 
     def _decode(self, data: HostArray, valid: HostArray) -> pl.Series:
         if self._holds == "events" and self._column is not None:
@@ -101,7 +106,7 @@ class Collector:
         return decimals(sums, data_type)
 
     def _as_lists(self) -> pl.Series:
-        lengths, starts = np.zeros((2, self._size), dtype=np.int64)
+        lengths, starts = np.zeros((2, self._answered.size), dtype=np.int64)
         start = 0
         for labels, sizes, _ in self._lists:
             lengths[labels] = sizes

@@ -55,7 +55,7 @@ class Operand:
             return self.codes[rows]
         if self.numbers is None or isinstance(self.numbers, tuple):
             raise TypeError("a column taken whole has no codes")
-        return _float_codes(self.numbers[rows])
+        return float_codes(self.numbers[rows])
 
 
 def to_host(array: Any) -> HostArray:
@@ -120,7 +120,8 @@ def _no_codes(_codes: HostArray, _valid: HostArray) -> pl.Series:
     raise TypeError("a column taken whole has no codes")
 
 
-def _float_codes(numbers: HostArray) -> HostArray:
+def float_codes(numbers: HostArray) -> HostArray:
+    """Floats as integers in their order: -0.0 as 0.0, NaN greatest, all NaNs alike."""
     canonical = numbers + 0.0  # -0.0 as 0.0
     nan = np.isnan(canonical)
     if nan.any():

@@ -123,9 +123,10 @@ def _digits_of_floats(xp: Any, numbers: Array, unit: int, width: int) -> tuple[l
     left = xp.abs(numbers)
     digits = []
     for start in reversed(range(0, width, DIGIT)):
-        digit = xp.floor(_times_power(left, -(unit + start)))
-        digits.append(digit.astype(xp.int64))
-        left = left - _times_power(digit, unit + start)
+        digit = _times_power(left, -(unit + start)).astype(xp.int64)
+        digits.append(digit)
+        if start:
+            left = left - _times_power(digit, unit + start)
     return digits[::-1], numbers < 0
 
 
@@ -151,12 +152,13 @@ def _signed(xp: Any, digits: list[Array], negative: Array) -> list[Array]:
 def _square(digits: list[Array]) -> list[Array]:
     """Digits of the squares of numbers given by their digits: all positive, each below 2**26."""
     count = len(digits)
+    twice = [digit << 1 for digit in digits]
     carry: Any = 0
     squared = []
     for k in range(2 * count - 1):
         total = carry
         for i in range(max(0, k - count + 1), (k + 1) // 2):
-            total = total + 2 * (digits[i] * digits[k - i])
+            total = total + twice[i] * digits[k - i]
         if k % 2 == 0:
             total = total + digits[k // 2] * digits[k // 2]
         squared.append(total & MASK)

@@ -154,7 +154,7 @@ class _Merging:
             answering = self._approximate if members[0].aggregation.approx else self._exact
             answer, operand, column = answering(members[0], element, runs)
             for i, feature in enumerate(members):
-                collector = Collector(self._view.name, feature, operand, column, size)
+                collector = Collector(self._view.name, feature, operand, column, np.ones(size, dtype=bool))
                 collector.add(answer.part(np, i, size), labels)
                 collectors[feature.name].append(collector)
         return {feature.name: finished(feature, collectors[feature.name]) for feature in members}

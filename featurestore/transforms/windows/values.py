@@ -9,7 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from featurestore.transforms.windows import dominance
-from featurestore.transforms.windows.columns import Operand, to_host
+from featurestore.transforms.windows.columns import Operand, float_codes, to_host
 from featurestore.transforms.windows.exact import ExactSums
 from featurestore.transforms.windows.extremes import Covers, least
 from featurestore.transforms.windows.layout import InOrder, Layout, Ranges
@@ -112,16 +112,21 @@ class Values:
         """The values as integers in their order."""
         if self._operand is None:
             raise TypeError("rows that are counted have no codes")
-        return self.xp.asarray(self._operand.codes_of(self._source))
+        in_bits = self._operand.codes is None  # those of the numbers, which are at hand
+        return self.xp.asarray(float_codes(self._taken) if in_bits else self._operand.codes_of(self._source))
 
     @cached_property
-    def _numbers(self) -> Any:
+    def _taken(self) -> Any:
+        """The numbers, on the host."""
         held = None if self._operand is None else self._operand.numbers
         if held is None:
             raise TypeError("a column taken whole has no numbers")
-        halves = held if isinstance(held, tuple) else (held,)
-        taken = tuple(self.xp.asarray(half[self._source]) for half in halves)
-        return taken if isinstance(held, tuple) else taken[0]
+        return tuple(half[self._source] for half in held) if isinstance(held, tuple) else held[self._source]
+
+    @cached_property
+    def _numbers(self) -> Any:
+        taken = self._taken
+        return tuple(self.xp.asarray(half) for half in taken) if isinstance(taken, tuple) else self.xp.asarray(taken)
 
     @cached_property
     def _all_finite(self) -> bool:

@@ -74,13 +74,14 @@ class RunningTotals:
 
     def _extend(self, run: slice, words: list[Array]) -> None:
         carry: Any = None
-        for total, word in zip(self._totals, words, strict=True):
+        for k, (total, word) in enumerate(zip(self._totals, words, strict=True), start=1):
             here = total[run.start : run.stop + 1]
             here[1:] = word if carry is None else word + carry
-            here[:] = self._xp.cumsum(here)
-            fell = here[1:] < here[:-1]
-            # A word of all ones and a carry add 2**64: the total stays where it was.
-            carry = fell if carry is None else fell | (carry & (here[1:] == here[:-1]))
+            self._xp.cumsum(here, out=here)
+            if k < len(words):
+                fell = here[1:] < here[:-1]
+                # A word of all ones and a carry add 2**64: the total stays where it was.
+                carry = fell if carry is None else fell | (carry & (here[1:] == here[:-1]))
 
     def _words(self, digits: Sequence[Array], negative: Array | None) -> list[Array]:
         words = [self._word(digits, k) for k in range(len(self._totals))]
