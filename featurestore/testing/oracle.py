@@ -101,12 +101,19 @@ def aggregate(definition: Definition, rows: Sequence[Row], key: Any, instant: in
     if definition.function in ("decayed_sum", "decayed_count"):
         end = window_edges(definition, instant)[1]
         parts = [
-            (1.0 if definition.function == "decayed_count" else float(value))
-            * 2.0 ** (-(end - row["event_time"]) / definition.half_life)
+            _decayed(
+                1.0 if definition.function == "decayed_count" else float(value),
+                (end - row["event_time"]) / definition.half_life,
+            )
             for row, value in values
         ]
         return math.nan if {math.inf, -math.inf} <= set(parts) else math.fsum(parts)
     return _apply(definition, [value for _, value in values])
+
+
+def _decayed(value: float, half_lives: float) -> float:
+    """A weight is never 0, however small: an infinity stays one."""
+    return value if math.isinf(value) else value * 2.0**-half_lives
 
 
 def _vector(definition: Definition, rows: Sequence[Row], key: Any, instant: int, *, as_known: bool) -> Any:

@@ -112,10 +112,9 @@ def test_sums_and_scatters_of_floats_are_rounded_once(numbers: list[float]) -> N
     bounds = [(low, high) for low in range(len(numbers)) for high in range(low + 1, len(numbers) + 1)]
     low, high = (np.array(side) for side in zip(*bounds, strict=True))
     with np.errstate(over="ignore", under="ignore"):
-        sums = [total[high] - total[low] for total in held.sums]
-        squares = [total[high] - total[low] for total in held.squares]
-        clean, negative = exact.magnitudes(np, sums)
-        mantissa, exponent = exact.to_float(np, clean, held.unit)
+        sums, squares = held.sums.over(low, high), held.squares.over(low, high)
+        sizes, negative = exact.magnitudes(np, sums)
+        mantissa, exponent = exact.to_float(np, sizes, held.unit)
         spread, power = exact.to_float(np, exact.scatter(np, high - low, sums, squares), 2 * held.unit)
     for i, (start, stop) in enumerate(bounds):
         part = [Fraction(number) for number in numbers[start:stop]]

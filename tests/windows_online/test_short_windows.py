@@ -6,14 +6,16 @@ from typing import Any
 from unittest import mock
 
 import polars as pl
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from featurestore import Aggregation
+from featurestore.errors import TransformError
 from featurestore.online import window_blocks
-from featurestore.testing.oracle import aggregate
 from tests.many import many
-from tests.windows.streams import KEYS, SECOND, Case, case_lists, rows, same
+from tests.windows.streams import KEYS, SECOND, Case, by_oracle, case_lists, rows, same
+from tests.windows.test_kernels_against_oracle import overflows
 from tests.windows_online.test_blocks import blocks_of, read_of
 
 
@@ -28,11 +30,15 @@ def test_they_answer_as_the_oracle_does(stream: list[dict[str, Any]], cases: lis
     read = read_of(cases, [name for case in cases for name in case.names])
     assume(read._all_light and not read._all_plain)
     blocks = blocks_of(cases, stream, instant)
+    answers = by_oracle(cases, stream, [(key, instant) for key in range(KEYS + 1)], as_known=False)
+    if overflows(answers, cases):
+        with pytest.raises(TransformError, match="does not fit"):
+            read.columns(blocks, instant, instant)
+        return
     found = read.columns(blocks, instant, instant)
     for case in cases:
         for name, definition in zip(case.names, case.definitions, strict=True):
-            for key in range(KEYS + 1):
-                expected = aggregate(definition, stream, key, instant)
+            for key, expected in enumerate(answers[name]):
                 assert same(found[name].values[key], expected, 1e-9), (name, definition, key)
                 assert found[name].statuses[key] == ("NULL" if expected is None else "PRESENT")
 
@@ -87,3 +93,14 @@ def test_many_entities_are_left_to_the_kernels() -> None:
     with mock.patch.object(read._short, "answer", side_effect=AssertionError("window by window")):
         found = read.columns(many_blocks, 4 * SECOND, 4 * SECOND)["mode_9s"].values
     assert list(found) == list(few) * len(many_blocks)
+
+
+def test_a_sum_that_overflows_is_an_error_in_any_company() -> None:
+    stream = [{**row, "u": 2**63} for row in STREAM[:2]]
+    cases = [
+        Case(Aggregation("u", "sum", windows=["9s"], name="total"), ()),
+        Case(Aggregation("x", "decayed_sum", windows=["9s"], half_life="1s", name="recent"), ()),
+    ]
+    read = read_of(cases, ["total_9s", "recent_9s"])
+    with pytest.raises(TransformError, match="feature 'total_9s': an integer sum does not fit"):
+        read.columns(blocks_of(cases, stream, SECOND), SECOND, SECOND)

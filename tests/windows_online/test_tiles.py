@@ -194,9 +194,9 @@ def test_what_tiles_keep_is_a_short_list_with_exactly_the_sum() -> None:
     numbers = np.array([1e300, 1.0, -1e300, 1e-300, 0.1, 0.2, -0.3, 1.7e308, 1.7e308])
     held = ExactSums(np, numbers)
     runs = [(0, 3), (0, 4), (4, 7), (7, 9), (0, 9)]
-    digits = [np.array([total[high] - total[low] for low, high in runs]) for total in held.sums]
+    digits = held.sums.over(*np.array(runs).T)
     with np.errstate(over="ignore"):
-        counts, parts = float_expansions(digits, held.unit, held.extra)
+        counts, parts = float_expansions(digits, held.unit)
     ends = np.cumsum(counts).tolist()
     found = [parts[end - n : end].tolist() for end, n in zip(ends, counts.tolist(), strict=True)]
     assert [sum(map(Fraction, part)) for part in found] == [sum(map(Fraction, numbers[a:b].tolist())) for a, b in runs]
@@ -205,8 +205,7 @@ def test_what_tiles_keep_is_a_short_list_with_exactly_the_sum() -> None:
 
 def test_integers_too_large_for_a_word_are_cut() -> None:
     held = ExactSums(np, np.array([2**63 - 1] * 3 + [-(2**63)] * 2))
-    digits = [np.array([total[3], total[5] - total[3], total[5]]) for total in held.sums]
-    cuts = integer_cuts(digits)
+    cuts = integer_cuts(held.sums.over(np.array([0, 3, 0]), np.array([3, 5, 5])))
     assert [sum(cut) for cut in cuts] == [3 * (2**63 - 1), -(2**64), 3 * (2**63 - 1) - 2**64]
     assert all(-(2**63) <= part < 2**63 for cut in cuts for part in cut)
 

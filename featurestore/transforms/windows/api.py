@@ -34,8 +34,6 @@ BUCKET_ROWS: Final = 1 << 18
 _FIRST: Final = -(1 << 63)
 """In place of an arrival or a sequence that a transform lost: before all others, as in look-ups."""
 
-_Answers: TypeAlias = list[tuple[Collector, Answer]]
-
 
 def compute_windows(
     view: FeatureView,
@@ -81,14 +79,14 @@ def compute_windows(
         pl.col(name).cast(pl.String) for name in sorted(source_columns) if events.schema.get(name) in (pl.Categorical, pl.Enum)
     )
     features = window_features(view, events.head(0).to_arrow().schema)
-    groups = _groups(view, events, features, xp)
+    groups = _groups(view, events, features, xp, label_keys >= 0)
     time, arrival, sequence = (_integers(events[name]) for name in (EVENT_TIME, ARRIVAL_TIME, SEQUENCE))
-    keyed_events, keyed_labels = _keyed(event_keys), _keyed(label_keys)
     keys = int(max(event_keys.max(initial=-1), label_keys.max(initial=-1))) + 1
 
-    def compute(bucket: Bucket) -> tuple[HostArray, list[_Answers]]:
-        rows, wanted = keyed_events[bucket.events], keyed_labels[bucket.labels]
-        wanted = wanted[np.lexsort((label_times[wanted], label_keys[wanted]))]  # neighbours look up neighbours
+    def compute(bucket: Bucket) -> None:
+        rows = _by_key(event_keys, bucket.events, bucket)
+        labels = bucket.labels[np.argsort(label_times[bucket.labels], kind="stable")]
+        labels = _by_key(label_keys, labels, bucket)  # neighbours look up neighbours
 
         @cache
         def layout(space: Any) -> tuple[Layout, HostArray]:
@@ -96,28 +94,25 @@ def compute_windows(
                 space,
                 space.asarray(event_keys[rows] - bucket.first),
                 space.asarray(time[rows]),
-                lambda: space.asarray(arrival[rows]),
-                lambda: space.asarray(sequence[rows]),
-                space.asarray(label_keys[wanted] - bucket.first),
-                space.asarray(label_times[wanted]),
+                lambda places: space.asarray(arrival[rows[to_host(places)]]),
+                lambda places: space.asarray(sequence[rows[to_host(places)]]),
+                space.asarray(label_keys[labels] - bucket.first),
+                space.asarray(label_times[labels]),
                 as_known=as_known,
             )
             return found, rows[to_host(found.order)]
 
         with np.errstate(all="ignore"):
-            return wanted, [group.compute(*layout(np if group.on_host else xp)) for group in groups]
+            for group in groups:
+                group.compute(*layout(np if group.on_host else xp), labels)
 
-    place = np.full(label_keys.size, keyed_labels.size, dtype=np.int64)
-    answered = 0
-    parts = buckets(event_keys[keyed_events], label_keys[keyed_labels], keys, bucket_rows)
-    for wanted, answers in in_threads(compute, parts, threads if xp is np else 1):
-        place[wanted] = np.arange(answered, answered + wanted.size)
-        answered += wanted.size
-        for group, answer in zip(groups, answers, strict=True):
-            group.add(answer)
-    with np.errstate(all="ignore"):
-        columns_by_name = {f.name: finished(f, _collectors(groups, f), place) for f in features}
-    return with_derived(view, columns_by_name)
+    def finish(feature: WindowFeature) -> pl.Series:
+        with np.errstate(all="ignore"):
+            return finished(feature, [group.collectors.pop(feature.name)[1] for group in groups if feature.name in group.collectors])
+
+    for _ in in_threads(compute, buckets(event_keys, label_keys, keys, bucket_rows), threads if xp is np else 1):
+        pass
+    return with_derived(view, {column.name: column for column in in_threads(finish, features, threads)})
 
 
 @dataclass
@@ -131,10 +126,10 @@ class _Group:
     on_host: bool
     collectors: dict[str, tuple[WindowFeature, Collector]] = field(default_factory=dict)
 
-    def compute(self, layout: Layout, rows: HostArray) -> _Answers:
+    def compute(self, layout: Layout, rows: HostArray, labels: HostArray) -> None:
+        """Answer one bucket's labels."""
         values = Values(layout, rows, self.mask, self.operand, skip_nan=self.skip_nan)
         joint: dict[tuple[Any, ...], Ranges] = {}
-        answers: _Answers = []
         for members in self._by_kernel().values():
             feature = members[0][0]
             windows = tuple((f.window, f.aggregation.bounds, f.aggregation.delay) for f, _ in members)
@@ -142,13 +137,8 @@ class _Group:
                 joint[windows] = values.ranges(joined(layout.xp, [layout.ranges(*window) for window in windows]))
             kernels = APPROXIMATE if feature.aggregation.approx else KERNELS
             answer = kernels[feature.function.name](values, joint[windows], self._parameters(values, feature))
-            size = int(layout.label_keys.size)
-            answers += [(collector, answer.part(layout.xp, i, size)) for i, (_, collector) in enumerate(members)]
-        return answers
-
-    def add(self, answers: _Answers) -> None:
-        for collector, answer in answers:
-            collector.add(answer)
+            for i, (_, collector) in enumerate(members):
+                collector.add(answer.part(layout.xp, i, labels.size), labels)
 
     def _by_kernel(self) -> dict[tuple[str, bool, str], list[tuple[WindowFeature, Collector]]]:
         members: dict[tuple[str, bool, str], list[tuple[WindowFeature, Collector]]] = {}
@@ -170,7 +160,7 @@ class _Group:
         return given
 
 
-def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], xp: Any) -> list[_Group]:
+def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], xp: Any, answered: HostArray) -> list[_Group]:
     groups: dict[tuple[Any, ...], _Group] = {}
     operands: dict[tuple[Any, ...], list[Operand]] = {}
     for feature in features:
@@ -190,7 +180,7 @@ def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFe
             if key not in groups:
                 order = None if aggregation.order_by is None else columns.values(events[aggregation.order_by])
                 groups[key] = _Group(row_mask(view, events, feature, order), operand, order, skip_nan, on_host)
-            collector = Collector(view.name, feature, operand, column)
+            collector = Collector(view.name, feature, operand, column, answered)
             groups[key].collectors[feature.name] = (feature, collector)
     return list(groups.values())
 
@@ -232,13 +222,9 @@ def row_mask(view: FeatureView, events: pl.DataFrame, feature: WindowFeature, or
     return mask
 
 
-def _collectors(groups: Sequence[_Group], feature: WindowFeature) -> list[Collector]:
-    return [group.collectors[feature.name][1] for group in groups if feature.name in group.collectors]
-
-
-def finished(feature: WindowFeature, collectors: Sequence[Collector], place: HostArray) -> pl.Series:
+def finished(feature: WindowFeature, collectors: Sequence[Collector]) -> pl.Series:
     """The column of a feature, of a collector each element; see :meth:`Collector.finish`."""
-    parts = [collector.finish(place) for collector in collectors]
+    parts = [collector.finish() for collector in collectors]
     empty = np.logical_and.reduce([nothing for _, nothing in parts])
     kind = polars_type(feature.type)
     if isinstance(feature.type, Vector) and feature.function.elementwise:
@@ -267,12 +253,17 @@ def with_derived(view: FeatureView, answers: dict[str, pl.Series]) -> dict[str, 
     return {column.name: column for column in frame.get_columns()}
 
 
-def _keyed(keys: HostArray) -> HostArray:
-    """Places of rows that have a key."""
-    return np.nonzero(keys >= 0)[0]
+def _by_key(keys: HostArray, rows: HostArray, bucket: Bucket) -> HostArray:
+    """The rows of a bucket, those of a key together, in the order in which they come: what is sorted by time is a run of each."""
+    width = bucket.last - bucket.first
+    if width == 1:
+        return rows
+    ranks = (keys[rows] - bucket.first).astype(np.min_scalar_type(width))
+    return rows[np.argsort(ranks, kind="stable")]
 
 
 def _integers(column: pl.Series) -> HostArray:
     kind = column.dtype
     physical = column.cast(pl.Datetime("us", kind.time_zone)).to_physical() if isinstance(kind, pl.Datetime) else column
-    return physical.cast(pl.Int64).fill_null(_FIRST).to_numpy()
+    whole = physical.cast(pl.Int64)
+    return (whole.fill_null(_FIRST) if whole.null_count() else whole).to_numpy()

@@ -2,86 +2,97 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
 from featurestore.errors import TransformError
 from featurestore.registry.types import Decimal
 from featurestore.transforms.windows.columns import HostArray, Operand, decimals, interpolated, lists, masked, to_host
-from featurestore.transforms.windows.exact import DIGIT
-from featurestore.transforms.windows.kernels import Answer
+from featurestore.transforms.windows.words import DIGIT
+from featurestore.transforms.windows.kernels import Answer, Holds
 from featurestore.transforms.windows.schema import WindowFeature
 
 
 class Collector:
-    """The answers of one feature (of one element of it, for vectors), bucket after bucket.
+    """The answers of one feature (of one element of it, for vectors), bucket after bucket; threads may add at once.
 
     Args:
         view: for error messages.
         operand: the column's codes.
         column: the column itself, where answers are places in the event table.
+        answered: which labels will be answered, in all.
     """
 
-    def __init__(self, view: str, feature: WindowFeature, operand: Operand | None, column: pl.Series | None) -> None:
+    def __init__(
+        self, view: str, feature: WindowFeature, operand: Operand | None, column: pl.Series | None, answered: HostArray
+    ) -> None:
         self._view, self._feature = view, feature
         self._operand, self._column = operand, column
-        self._answers: list[Answer] = []
+        self._answered = answered
+        self._holds: Holds = "values"
+        self._marks_empty = False
+        self._arrays: dict[str | int, HostArray] = {}
+        self._lists: list[tuple[HostArray, HostArray, HostArray]] = []
 
-    def add(self, answer: Answer) -> None:
-        """Take the answers to the labels of the next bucket."""
+    def add(self, answer: Answer, labels: HostArray) -> None:
+        """Take the answers to some labels, given by their places."""
         if answer.overflow is not None and bool(answer.overflow.any()):
             raise TransformError(
                 self._view,
                 f"feature {self._feature.name!r}: an integer sum does not fit 64 bits",
                 hint="cast the column to Float64 or to a Decimal in the source's prepare=, or sum over a shorter window",
             )
-        self._answers.append(answer)
+        self._holds = answer.holds
+        for name, missing in (("null", ~answer.valid), ("empty", answer.empty)):
+            if missing is not None and bool(missing.any()):
+                self._put(name, missing, labels)
+        self._marks_empty = answer.empty is not None
+        if answer.lengths is not None:
+            self._lists.append((labels, to_host(answer.lengths), to_host(answer.data)))
+            return
+        columns = answer.data if isinstance(answer.data, tuple | list) else [answer.data]
+        for k, column in enumerate(columns):
+            self._put(k, column, labels)
 
-    def finish(self, place: HostArray) -> tuple[pl.Series, HostArray]:
-        """The feature's column and where the window is empty, in the order of the labels.
+    def _put(self, name: str | int, part: Any, labels: HostArray) -> None:
+        part = to_host(part)
+        if name not in self._arrays:
+            # Of two threads the first wins; zeros cost nothing until they are written to.
+            self._arrays.setdefault(name, np.zeros(self._answered.size, dtype=part.dtype))
+        self._arrays[name][labels] = part
 
-        Args:
-            place: of each label, where its answer stands in the order of adding; beyond all where it has none.
-        """
-        valid = _spread_out([answer.valid for answer in self._answers], place)
-        empty = ~valid if self._empties is None else ~_spread_out(self._empties, place)
-        holds = self._answers[0].holds if self._answers else "values"
-        if not self._answers:
-            return pl.Series([None] * place.size, dtype=pl.Null), empty
-        if self._answers[0].lengths is not None:
-            return self._lists(place), empty
-        if holds == "digits":
-            return self._decimals(place, valid), empty
-        if isinstance(self._answers[0].data, tuple):
-            return self._quantiles(place, valid), empty
-        return self._decode(_spread_out([answer.data for answer in self._answers], place), valid), empty
+    def finish(self) -> tuple[pl.Series, HostArray]:
+        """The feature's column and where the window is empty, by label."""
+        valid, some = self._where_not("null"), self._where_not("empty" if self._marks_empty else "null")
+        if self._lists:
+            return self._as_lists(), ~some
+        if 0 not in self._arrays:
+            return pl.Series([None] * valid.size, dtype=pl.Null), ~some
+        if self._holds == "digits":
+            return self._decimals(valid), ~some
+        if 1 in self._arrays:
+            return self._quantiles(valid), ~some
+        return self._decode(self._arrays[0], valid), ~some
 
-    @property
-    def _empties(self) -> list[HostArray] | None:
-        """Where windows are not empty."""
-        if not self._answers or self._answers[0].empty is None:
-            return None
-        return [~answer.empty for answer in self._answers if answer.empty is not None]
+    def _where_not(self, name: str) -> HostArray:
+        found = self._arrays.get(name)
+        return self._answered if found is None else self._answered & ~found
 
     def _decode(self, data: HostArray, valid: HostArray) -> pl.Series:
-        holds = self._answers[0].holds
-        if holds == "events" and self._column is not None:
+        if self._holds == "events" and self._column is not None:
             return self._column.gather(masked(data, valid))
-        if holds == "codes" and self._operand is not None:
+        if self._holds == "codes" and self._operand is not None:
             return self._operand.decode(data, valid)
         return masked(data, valid)
 
-    def _decimals(self, place: HostArray, valid: HostArray) -> pl.Series:
+    def _decimals(self, valid: HostArray) -> pl.Series:
         data_type = self._feature.type
         if not isinstance(data_type, Decimal):
             raise TypeError(f"digits of {data_type!r}")
         bound = 10**data_type.precision
-        digits = [
-            _spread_out(
-                [a.data[k] if k < len(a.data) else np.zeros(a.valid.size, dtype=np.int64) for a in self._answers], place
-            )
-            for k in range(max(len(a.data) for a in self._answers))
-        ]
+        digits = [digit for name, digit in self._arrays.items() if isinstance(name, int)]
         sums = [
             sum(digit << (DIGIT * k) for k, digit in enumerate(number)) if there else None
             for number, there in zip(zip(*(d.tolist() for d in digits), strict=True), valid.tolist(), strict=True)
@@ -94,22 +105,18 @@ class Collector:
             )
         return decimals(sums, data_type)
 
-    def _lists(self, place: HostArray) -> pl.Series:
-        sizes = np.concatenate([*(to_host(a.lengths) for a in self._answers), np.zeros(1, dtype=np.int64)])
-        data = np.concatenate([to_host(a.data) for a in self._answers])
-        starts, lengths = (np.cumsum(sizes) - sizes)[place], sizes[place]
+    def _as_lists(self) -> pl.Series:
+        lengths, starts = np.zeros((2, self._answered.size), dtype=np.int64)
+        start = 0
+        for labels, sizes, _ in self._lists:
+            lengths[labels] = sizes
+            starts[labels] = start + np.cumsum(sizes) - sizes
+            start += int(sizes.sum())
+        data = np.concatenate([data for _, _, data in self._lists])
         into = np.cumsum(lengths) - lengths
         flat = data[np.repeat(starts - into, lengths) + np.arange(int(lengths.sum()))]
         return lists(self._decode(flat, np.ones(flat.size, dtype=bool)), lengths, self._feature.type)
 
-    def _quantiles(self, place: HostArray, valid: HostArray) -> pl.Series:
-        low, high, weight = (_spread_out([a.data[part] for a in self._answers], place) for part in range(3))
+    def _quantiles(self, valid: HostArray) -> pl.Series:
+        low, high, weight = (self._arrays[part] for part in range(3))
         return masked(interpolated(self._decode(low, valid), self._decode(high, valid), weight), valid)
-
-
-def _spread_out(parts: list[HostArray], place: HostArray) -> HostArray:
-    """Entries of the parts, one after the other, by label; 0 where a label has none."""
-    if not parts:
-        return np.zeros(place.size, dtype=bool)
-    hosts = [to_host(part) for part in parts]
-    return np.concatenate([*hosts, np.zeros(1, dtype=hosts[0].dtype)])[place]

@@ -30,7 +30,7 @@ class Operand:
     """One column, or the elements of a list column, or one element of a vector column.
 
     Args:
-        codes: the values as integers in their order; anything where ``valid`` is false.
+        codes: the values as integers in their order; anything where ``valid`` is false. None where the numbers' bits say it.
         numbers: the values as int64, uint64, float64, or as halves of 128-bit integers.
         valid: which values are not null; None for all.
         nan: which values are NaN; None for none.
@@ -44,6 +44,18 @@ class Operand:
     nan: HostArray | None
     offsets: HostArray | None
     decode: Callable[[HostArray, HostArray], pl.Series]
+
+    def codes_of(self, rows: HostArray) -> HostArray:
+        """The codes of some of the values.
+
+        Raises:
+            TypeError: the column was taken whole.
+        """
+        if self.codes is not None:
+            return self.codes[rows]
+        if self.numbers is None or isinstance(self.numbers, tuple):
+            raise TypeError("a column taken whole has no codes")
+        return float_codes(self.numbers[rows])
 
 
 def to_host(array: Any) -> HostArray:
@@ -72,16 +84,16 @@ def values(column: pl.Series) -> Operand:
     kind = column.dtype
     valid = _valid(column)
     if kind.is_float():
-        numbers = column.cast(pl.Float64).fill_null(0.0).to_numpy()
+        numbers = _filled(column.cast(pl.Float64), 0.0)
         nan = np.isnan(numbers)
-        return Operand(_float_codes(numbers), numbers, valid, nan if nan.any() else None, None, _floats(kind))
+        return Operand(None, numbers, valid, nan if nan.any() else None, None, _floats(kind))
     if kind == pl.UInt64:
-        unsigned = column.fill_null(0).to_numpy()
+        unsigned = _filled(column, 0)
         return Operand((unsigned ^ _SIGN).view(np.int64), unsigned, valid, None, None, _uint64)
     if kind.is_integer() or kind == pl.Boolean or kind == pl.Date or isinstance(kind, pl.Datetime):
         if isinstance(kind, pl.Datetime):
             column = column.cast(pl.Datetime("us", kind.time_zone))
-        whole_numbers = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
+        whole_numbers = _filled(column.to_physical().cast(pl.Int64), 0)
         return Operand(whole_numbers, whole_numbers, valid, None, None, _integers(column.dtype))
     numbers_128 = _halves(column) if isinstance(kind, pl.Decimal) else None
     distinct = column.drop_nulls().unique().sort()
@@ -95,6 +107,11 @@ def values(column: pl.Series) -> Operand:
     return Operand(ranks, numbers_128, valid, None, None, _ranks(distinct))
 
 
+def _filled(column: pl.Series, value: float) -> HostArray:
+    """The column as it lies in memory, or with its nulls replaced."""
+    return (column.fill_null(value) if column.null_count() else column).to_numpy()
+
+
 def _valid(column: pl.Series) -> HostArray | None:
     return column.is_not_null().to_numpy() if column.null_count() else None
 
@@ -103,10 +120,15 @@ def _no_codes(_codes: HostArray, _valid: HostArray) -> pl.Series:
     raise TypeError("a column taken whole has no codes")
 
 
-def _float_codes(numbers: HostArray) -> HostArray:
-    canonical = np.where(np.isnan(numbers), np.nan, numbers + 0.0)
+def float_codes(numbers: HostArray) -> HostArray:
+    """Floats as integers in their order: -0.0 as 0.0, NaN greatest, all NaNs alike."""
+    canonical = numbers + 0.0  # -0.0 as 0.0
+    nan = np.isnan(canonical)
+    if nan.any():
+        canonical[nan] = np.nan
     bits = canonical.view(np.int64)
-    return bits ^ ((bits >> 63) & _MAGNITUDE)
+    bits ^= (bits >> 63) & _MAGNITUDE
+    return bits
 
 
 def _floats(kind: pl.DataType) -> Callable[[HostArray, HostArray], pl.Series]:

@@ -13,35 +13,36 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from featurestore.transforms.windows import exact
+from featurestore.transforms.windows.words import DIGIT
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 _LARGEST: Final = float(np.finfo(np.float64).max)
 _CUT: Final = 1 << 62
 
 
-def float_expansions(digits: Sequence[_Array], unit: int, extra: int) -> tuple[_Array, _Array]:
+def float_expansions(digits: Sequence[_Array], unit: int) -> tuple[_Array, _Array]:
     """Sums, given by their digits, as floats: how many each has, 1 at least, and all of them.
 
     Args:
-        digits: signed, not yet carried, as :class:`exact.ExactSums` has them.
+        digits: clean but for the last, which carries the sign, as :meth:`Values.sums` gives them.
         unit: the power of two that they count.
-        extra: as in :attr:`exact.ExactSums.extra`.
     """
     left = [np.array(digit) for digit in digits]
     rounds: list[tuple[_Array, _Array]] = []
     rows = np.arange(left[0].size)
     while rows.size:
-        clean, negative = exact.magnitudes(np, left, extra)
-        mantissa, exponent = exact.to_float(np, clean, unit)
+        sizes, negative = exact.magnitudes(np, left)
+        mantissa, exponent = exact.to_float(np, sizes, unit)
         part = np.minimum(np.ldexp(mantissa, exponent), _LARGEST)
         some = (part > 0) | (not rounds)
         rows, part = rows[some], np.where(negative, -part, part)[some]
         rounds.append((rows, part))
-        taken, _ = exact.digits_of_floats(np, part, unit)
+        taken = exact.digits_of_floats(np, part, unit)
         width = max(len(left), len(taken))
         zero = np.zeros(rows.size, dtype=np.int64)
         left = [(left[k][some] if k < len(left) else zero) - (taken[k] if k < len(taken) else zero) for k in range(width)]
-        going = np.logical_or.reduce([digit != 0 for digit in exact.carried(left, extra)])
+        left = exact.carried(left)
+        going = np.logical_or.reduce([digit != 0 for digit in left])
         rows, left = rows[going], [digit[going] for digit in left]
     return _by_row(rounds, digits[0].size)
 
@@ -71,7 +72,7 @@ def integers(digits: Sequence[_Array]) -> list[int]:
     columns: list[list[int]] = [digit.tolist() for digit in digits]
     if len(columns) == 1:
         return columns[0]
-    return [sum(digit << (exact.DIGIT * k) for k, digit in enumerate(row)) for row in zip(*columns, strict=True)]
+    return [sum(digit << (DIGIT * k) for k, digit in enumerate(row)) for row in zip(*columns, strict=True)]
 
 
 def pack_scaled(number: int, exponent: int) -> bytes:

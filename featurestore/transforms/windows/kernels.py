@@ -35,6 +35,7 @@ from featurestore.transforms.windows.layout import Ranges
 from featurestore.transforms.windows.ranges import HIGHEST, Array, prefix
 from featurestore.transforms.windows.values import Values, mixed
 from featurestore.transforms.windows.wavelet import ValueLevels
+from featurestore.transforms.windows.words import DIGIT
 
 Holds: TypeAlias = Literal["values", "codes", "events", "digits"]
 
@@ -86,7 +87,7 @@ def _count(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
 
 
 def _any(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
-    return Answer("values", values.totals([values.codes], ranges)[0] > 0, values.count(ranges) > 0)
+    return Answer("values", values.totals([values.codes], ranges)[0] > 0, values.there(ranges))
 
 
 def _all(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
@@ -94,45 +95,41 @@ def _all(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
     return Answer("values", values.totals([values.codes], ranges)[0] == total, total > 0)
 
 
-def _sums(values: Values, ranges: Ranges) -> list[Array]:
-    held = values.exact
-    sums: list[Array] = values.once(ranges, "sums", lambda: values.totals(held.digits, ranges, held.sums))
-    return sums
-
-
 def _float_sums(values: Values, ranges: Ranges) -> tuple[Array, Array]:
     """Mantissa, with its sign, and exponent of each sum."""
+    xp = values.xp
 
     def compute() -> tuple[Array, ...]:
-        digits, held = _sums(values, ranges), values.exact
+        sums, unit = values.sums(ranges), values.exact.unit
 
         def part(run: slice) -> tuple[Array, Array]:
-            clean, negative = exact.magnitudes(values.xp, [digit[run] for digit in digits], held.extra)
-            mantissa, exponent = exact.to_float(values.xp, clean, held.unit)
-            return values.xp.where(negative, -mantissa, mantissa), exponent
+            sizes, negative = exact.magnitudes(xp, sums(run))
+            mantissa, exponent = exact.to_float(xp, sizes, unit)
+            return xp.where(negative, -mantissa, mantissa), exponent
 
-        return exact.in_chunks(values.xp, len(ranges), part)
+        return exact.in_runs(xp, len(ranges), part)
 
     mantissa, exponent = values.once(ranges, "float sums", compute)
     return mantissa, exponent
 
 
 def _sum(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
-    xp = values.xp
+    xp, numbers = values.xp, values.numbers
     total = values.count(ranges)
-    if isinstance(values.numbers, tuple):
-        return Answer("digits", _sums(values, ranges), total > 0)
-    if values.numbers.dtype != xp.float64:
-        number, outside = exact.to_int64(xp, _sums(values, ranges), unsigned=values.numbers.dtype == xp.uint64)
-        return Answer("values", number, total > 0, overflow=outside & (total > 0))
-    return Answer("values", _with_infinities(values, ranges, xp.ldexp(*_float_sums(values, ranges))), total > 0)
+    if isinstance(numbers, tuple):
+        return Answer("digits", values.sums(ranges)(slice(0, len(ranges))), total > 0)
+    if numbers.dtype == xp.float64:
+        return Answer("values", _with_infinities(values, ranges, _scaled(xp, *_float_sums(values, ranges))), total > 0)
+    sums, unsigned = values.sums(ranges), numbers.dtype == xp.uint64
+    number, outside = exact.in_runs(xp, len(ranges), lambda run: exact.to_int64(xp, sums(run), unsigned=unsigned))
+    return Answer("values", number, total > 0, overflow=outside & (total > 0))
 
 
 def _mean(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     xp = values.xp
     total = values.count(ranges)
     mantissa, exponent = _float_sums(values, ranges)
-    number = xp.ldexp(mantissa / xp.maximum(total, 1) / _scale(parameters), exponent)
+    number = _scaled(xp, mantissa / xp.maximum(total, 1) / _scale(parameters), exponent)
     return Answer("values", _with_infinities(values, ranges, number), total > 0)
 
 
@@ -142,14 +139,12 @@ def _spread(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> tu
     total = values.count(ranges)
 
     def compute() -> tuple[Array, ...]:
-        held, sums = values.exact, _sums(values, ranges)
-        squares = values.totals(held.square_digits, ranges, held.squares)
+        sums, squares, unit = values.sums(ranges), values.sums(ranges, squares=True), values.exact.unit
 
         def part(run: slice) -> tuple[Array, Array]:
-            clean = exact.scatter(xp, total[run], [d[run] for d in sums], [d[run] for d in squares], held.extra)
-            return exact.to_float(xp, clean, 2 * held.unit)
+            return exact.to_float(xp, exact.scatter(xp, total[run], sums(run), squares(run)), 2 * unit)
 
-        return exact.in_chunks(xp, len(ranges), part)
+        return exact.in_runs(xp, len(ranges), part)
 
     mantissa, exponent = values.once(ranges, "scatter", compute)
     pairs = xp.maximum(total, 2).astype(xp.float64) * (xp.maximum(total, 2) - 1)
@@ -158,15 +153,22 @@ def _spread(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> tu
 
 def _var(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     share, exponent, total = _spread(values, ranges, parameters)
-    number = values.xp.ldexp(share, exponent)
+    number = _scaled(values.xp, share, exponent)
     return Answer("values", _with_infinities(values, ranges, number, spread=True), total > 1, empty=total == 0)
 
 
 def _std(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     xp = values.xp
     share, exponent, total = _spread(values, ranges, parameters)
-    number = xp.ldexp(xp.sqrt(xp.ldexp(share, exponent & 1)), exponent >> 1)
+    number = _scaled(xp, xp.sqrt(share * (1.0 + (exponent & 1))), exponent >> 1)
     return Answer("values", _with_infinities(values, ranges, number, spread=True), total > 1, empty=total == 0)
+
+
+def _scaled(xp: Any, mantissa: Array, exponent: Array) -> Array:
+    """``mantissa * 2**exponent``. ``ldexp`` takes its numbers one by one; a product is the same while powers are normal."""
+    if not exponent.size or int(exponent.min()) < -700 or int(exponent.max()) > 700:
+        return xp.ldexp(mantissa, exponent)
+    return mantissa * ((exponent.astype(xp.int64) + 1023) << 52).view(xp.float64)
 
 
 def _scale(parameters: Mapping[str, Any]) -> float:
@@ -188,11 +190,11 @@ def _min(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answe
     found = values.least(codes, ranges)
     if parameters.get("nan_code") is not None:
         found = values.xp.where(found == -HIGHEST - 1, parameters["nan_code"], found)
-    return Answer("codes", found, values.count(ranges) > 0)
+    return Answer("codes", found, values.there(ranges))
 
 
 def _max(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
-    return Answer("codes", ~values.least(~values.codes, ranges), values.count(ranges) > 0)
+    return Answer("codes", ~values.least(~values.codes, ranges), values.there(ranges))
 
 
 def _first(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
@@ -205,7 +207,7 @@ def _last(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answ
 
 def _end(values: Values, ranges: Ranges, parameters: Mapping[str, Any], *, last: bool) -> Answer:
     xp = values.xp
-    there = values.count(ranges) > 0
+    there = values.there(ranges)
     order = parameters.get("order")
     if order is None and not ranges.mixed.size:
         row = ranges.high - 1 if last else ranges.low
@@ -331,14 +333,14 @@ def _quantile(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> 
 def _decayed_sum(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     numbers = values.numbers
     if isinstance(numbers, tuple):
-        numbers = sum(digit * 2.0 ** (exact.DIGIT * k) for k, digit in enumerate(values.exact.digits))
+        numbers = sum(digit * 2.0 ** (DIGIT * k) for k, digit in enumerate(values.exact.digits))
     answer = _decayed(values, values.xp.asarray(numbers, dtype=values.xp.float64), ranges, parameters) / _scale(parameters)
-    return Answer("values", _with_infinities(values, ranges, answer), values.count(ranges) > 0)
+    return Answer("values", _with_infinities(values, ranges, answer), values.there(ranges))
 
 
 def _decayed_count(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     ones = values.xp.ones(values.size, dtype=values.xp.float64)
-    return Answer("values", _decayed(values, ones, ranges, parameters), values.count(ranges) > 0)
+    return Answer("values", _decayed(values, ones, ranges, parameters), values.there(ranges))
 
 
 def _decayed(values: Values, numbers: Array, ranges: Ranges, parameters: Mapping[str, Any]) -> Array:

@@ -17,10 +17,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 from featurestore.registry.aggregations import Bounds, Window
 from featurestore.transforms.windows.ranges import Array, Axis, distinct, edges, half_open, running_max
+
+
+Column: TypeAlias = Callable[[Array], Array]
+"""What a column holds at some rows of the bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +57,7 @@ class Layout:
 
     Args:
         keys, times: of the events; ``keys`` and ``label_keys`` count from 0 within the bucket.
-        arrivals, sequences: give those columns of the events; called only if they are needed.
+        arrivals, sequences: those columns of some of the events.
         label_keys, label_times: in this order, or any other: answers come in the labels' own order.
         as_known: leave out what arrived after the instant.
     """
@@ -63,8 +67,8 @@ class Layout:
         xp: Any,
         keys: Array,
         times: Array,
-        arrivals: Callable[[], Array],
-        sequences: Callable[[], Array],
+        arrivals: Column,
+        sequences: Column,
         label_keys: Array,
         label_times: Array,
         *,
@@ -76,18 +80,16 @@ class Layout:
         count = int(max(int(keys.max()), int(label_keys.max())) + 1) if keys.size and label_keys.size else 1
         self._axis = Axis.of(xp, times, count)
         places = keys * self._axis.size + self._axis.position(times)
-        self.order = _order(xp, places, arrivals, sequences)
-        self._places = places[self.order]
-        self.times = times[self.order]
-        self.keys = keys[self.order]
-        self._arrivals_of = arrivals
+        self.order, self._places = _order(xp, places, arrivals, sequences)
+        self._keys, self._times, self._arrivals_of = keys, times, arrivals
         self._keys_count = count
         self._cache: dict[tuple[Window, Bounds, int], Ranges] = {}
+        self._ends: dict[tuple[int | None, int, str], Array] = {}
 
-    @property
-    def rows(self) -> int:
-        """How many events."""
-        return int(self.order.size)
+    @cached_property
+    def times(self) -> Array:
+        """Of the events, in their order."""
+        return self._times[self.order]
 
     def ranges(self, window: Window, bounds: Bounds, delay: int) -> Ranges:
         """The row range of each label for one window."""
@@ -101,7 +103,11 @@ class Layout:
         left, end = edges(xp, window, delay, self.label_times)
         first, last = half_open(left, end, bounds)
         low = self._first_row(self._axis.low if first is None else first)
-        high = xp.maximum(self._first_row(last), low)
+        # All but tumbling windows of any width end where others of the same delay do.
+        ending = (window.width if window.kind == "tumbling" else None, delay, bounds[1])
+        if ending not in self._ends:
+            self._ends[ending] = self._first_row(last)
+        high = xp.maximum(self._ends[ending], low)
         nothing = xp.zeros(0, dtype=xp.int64)
         if not self.as_known:
             return Ranges(low, high, end, nothing, nothing, nothing)
@@ -119,7 +125,7 @@ class Layout:
 
     @cached_property
     def _arrivals(self) -> Array:
-        return self._arrivals_of()[self.order]
+        return self._arrivals_of(self.order)
 
     @cached_property
     def _distinct_arrivals(self) -> Array:
@@ -135,7 +141,7 @@ class Layout:
         """Of each label: the first row of its key that might be unknown, and the first from which all are."""
         xp = self.xp
         axis = Axis.of(xp, self._arrivals, self._keys_count)
-        places = self.keys * axis.size + axis.position(self._arrivals)
+        places = self._keys[self.order] * axis.size + axis.position(self._arrivals)
         highest = running_max(xp, places)
         lowest = -running_max(xp, -places[::-1])[::-1]
         after = self.label_times + (self.label_times < 2**63 - 1)
@@ -156,22 +162,29 @@ class InOrder:
         return self.xp.zeros(self.times.size, dtype=self.xp.int64)
 
 
-def _order(xp: Any, places: Array, arrivals: Callable[[], Array], sequences: Callable[[], Array]) -> Array:
-    """The permutation that sorts rows by (place, arrival, sequence)."""
-    order = xp.argsort(places)
+def _order(xp: Any, places: Array, arrivals: Column, sequences: Column) -> tuple[Array, Array]:
+    """The permutation that sorts rows by (place, arrival, sequence), and the places so sorted.
+
+    A stable sort is quick where rows came in runs, and leaves those that share key and instant as they came: most often in
+    order of arrival and sequence as well. Only the places for which that is not so are sorted by all three.
+    """
+    order = xp.argsort(places, kind="stable")
     placed = places[order]
-    same = placed[1:] == placed[:-1]
-    if not bool(same.any()):
-        return order
-    # Only rows that share key and instant need the two other columns: usually few.
-    tied = xp.zeros(order.size, dtype=bool)
-    tied[1:] |= same
-    tied[:-1] |= same
-    where = xp.nonzero(tied)[0]
+    same = xp.nonzero(placed[1:] == placed[:-1])[0]
+    one, after = order[same], order[same + 1]
+    arrival, next_arrival = arrivals(one), arrivals(after)
+    wrong = (arrival > next_arrival) | ((arrival == next_arrival) & (sequences(one) > sequences(after)))
+    if not bool(wrong.any()):
+        return order, placed
+    wanted = distinct(xp, placed[same[wrong]])
+    inside = xp.zeros(order.size + 1, dtype=xp.int8)
+    inside[xp.searchsorted(placed, wanted)] = 1
+    inside[xp.searchsorted(placed, wanted, side="right")] -= 1
+    where = xp.nonzero(xp.cumsum(inside))[0]
     rows = order[where]
     # Rows that a transform made of one event share all three: they keep the order in which they came.
-    order[where] = rows[xp.lexsort(xp.stack([rows, sequences()[rows], arrivals()[rows], places[rows]]))]
-    return order
+    order[where] = rows[xp.lexsort(xp.stack([sequences(rows), arrivals(rows), places[rows]]))]
+    return order, placed
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,29 +198,32 @@ class Bucket:
 
 
 def buckets(event_keys: Any, label_keys: Any, keys: int, size: int) -> Iterator[Bucket]:
-    """Cut the keys into runs of about ``size`` events and labels; a key is never split.
+    """Cut the keys into runs of about ``size`` events and labels; a key is never split. Rows of negative keys are in none.
 
     Works on the host (NumPy): only one bucket at a time needs to be where the kernels run.
     """
     import numpy as np
 
-    weight = np.bincount(event_keys, minlength=keys) + np.bincount(label_keys, minlength=keys)
-    total = np.cumsum(weight)
-    number = ((total - weight) // size).astype(np.int64)
-    if not label_keys.size:
-        return
-    wanted = np.bincount(number[label_keys], minlength=int(number[-1]) + 1)
-    small = np.uint16 if number[-1] < 2**16 else np.int64  # NumPy sorts 16-bit integers by radix
-    events, labels = (np.argsort(number[ids].astype(small), kind="stable") for ids in (event_keys, label_keys))
-    event_ends, label_ends = (
-        np.searchsorted(number[ids[rows]], np.arange(len(wanted)), side="right")
-        for ids, rows in ((event_keys, events), (label_keys, labels))
-    )
-    for i in range(len(wanted)):
-        if wanted[i]:
+    event_keys, label_keys = (np.where(ids < 0, keys, ids) if ids.min(initial=0) < 0 else ids for ids in (event_keys, label_keys))
+    events, labels = (np.bincount(ids, minlength=keys + 1)[:keys] for ids in (event_keys, label_keys))
+    weight = events + labels
+    number = (np.cumsum(weight) - weight) // size
+    number[1:] = np.cumsum(np.diff(number) > 0)  # no numbers are left out: the rows' own are small and sort quickly
+    last = int(number[-1]) if keys else -1
+    firsts = np.searchsorted(number, np.arange(last + 2))
+    numbers = np.append(number, last + 1).astype(np.min_scalar_type(last + 1))
+    event_rows, label_rows = (_by_number(numbers, ids) for ids in (event_keys, label_keys))
+    event_ends, label_ends = (np.concatenate([[0], np.cumsum(counts)])[firsts] for counts in (events, labels))
+    for i in range(last + 1):
+        if label_ends[i] < label_ends[i + 1]:
             yield Bucket(
-                int(np.searchsorted(number, i)),
-                int(np.searchsorted(number, i, side="right")),
-                events[event_ends[i - 1] if i else 0 : event_ends[i]],
-                labels[label_ends[i - 1] if i else 0 : label_ends[i]],
+                int(firsts[i]),
+                int(firsts[i + 1]),
+                event_rows[event_ends[i] : event_ends[i + 1]],
+                label_rows[label_ends[i] : label_ends[i + 1]],
             )
+
+
+def _by_number(numbers: Any, keys: Any) -> Any:
+    """The rows in order of their keys' numbers; NumPy sorts integers of up to 16 bits by radix."""
+    return numbers[keys].argsort(kind="stable")

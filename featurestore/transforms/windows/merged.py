@@ -149,14 +149,15 @@ class _Merging:
         runs = [self._runs(feature) for feature in members]
         collectors: dict[str, list[Collector]] = {feature.name: [] for feature in members}
         size = self._instants.size
+        labels = np.arange(size)
         for element in elements(members[0]):
             answering = self._approximate if members[0].aggregation.approx else self._exact
             answer, operand, column = answering(members[0], element, runs)
             for i, feature in enumerate(members):
-                collector = Collector(self._view.name, feature, operand, column)
-                collector.add(answer.part(np, i, size))
+                collector = Collector(self._view.name, feature, operand, column, np.ones(size, dtype=bool))
+                collector.add(answer.part(np, i, size), labels)
                 collectors[feature.name].append(collector)
-        return {feature.name: finished(feature, collectors[feature.name], np.arange(size)) for feature in members}
+        return {feature.name: finished(feature, collectors[feature.name]) for feature in members}
 
     def _exact(self, feature: WindowFeature, element: int | None, runs: Sequence[_Runs]) -> _Answered:
         row, values, given, column = self._values(feature, element)

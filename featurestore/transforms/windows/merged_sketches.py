@@ -67,7 +67,7 @@ def answer_of(feature: WindowFeature, sketches: Sequence[Any], kind: pl.DataType
     counted = [[] if sketch is None else sketch.counts() for sketch in sketches]
     texts = list(dict.fromkeys(text for found in counted for text, _ in found))
     operand = columns.values(from_texts(texts, kind))
-    codes = dict(zip(texts, [] if operand.codes is None else operand.codes.tolist(), strict=True))
+    codes = dict(zip(texts, operand.codes_of(np.arange(len(texts))).tolist(), strict=True))
     ranked = [[code for _, code in sorted((-count, codes[text]) for text, count in found)[:n]] for found in counted]
     lengths = np.array([len(found) for found in ranked], dtype=np.int64)
     flat: HostArray = np.array([code for found in ranked for code in found], dtype=np.int64)

@@ -251,11 +251,11 @@ def _rows(_: State, seen: Seen, ranges: Ranges) -> Items:
 def _sum(state: State, seen: Seen, ranges: Ranges) -> Items:
     values, kind = seen.values, state.types[0]
     there = values.count(ranges) > 0
-    digits = [digit[there] for digit in values.totals(values.exact.digits, ranges, values.exact.sums)]
+    digits = [digit[there] for digit in values.sums(ranges)(slice(0, len(ranges)))]
     counts = np.zeros(there.size, dtype=np.int64)
     if kind == t.Float64:
         rest = values.not_finite(ranges)
-        counts[there], numbers = expansion.float_expansions(digits, values.exact.unit, values.exact.extra)
+        counts[there], numbers = expansion.float_expansions(digits, values.exact.unit)
         return (counts, [pl.Series(numbers)]) if rest is None else _with_not_finite(counts, numbers, rest)
     if isinstance(kind, Decimal):
         cuts = expansion.integer_cuts(digits, cut=5 * 10**37)
@@ -283,7 +283,7 @@ def _with_not_finite(counts: HostArray, numbers: HostArray, rest: HostArray) -> 
 def _squares(_: State, seen: Seen, ranges: Ranges) -> Items:
     values = seen.values
     there = values.count(ranges) > 0
-    digits = values.totals(values.exact.square_digits, ranges, values.exact.squares)
+    digits = values.sums(ranges, squares=True)(slice(0, len(ranges)))
     unit = 2 * values.exact.unit
     packed = [expansion.pack_scaled(number, unit) for number in expansion.integers([digit[there] for digit in digits])]
     return there.astype(np.int64), [pl.Series(packed, dtype=pl.Binary)]

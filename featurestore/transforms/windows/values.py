@@ -9,9 +9,9 @@ from typing import Any, Final
 import polars as pl
 
 from featurestore.transforms.windows import dominance
-from featurestore.transforms.windows.columns import Operand, to_host
+from featurestore.transforms.windows.columns import Operand, float_codes, to_host
 from featurestore.transforms.windows.exact import ExactSums
-from featurestore.transforms.windows.extremes import least
+from featurestore.transforms.windows.extremes import Covers, least
 from featurestore.transforms.windows.layout import InOrder, Layout, Ranges
 from featurestore.transforms.windows.ranges import HIGHEST, Array, chunks, distinct, prefix
 from featurestore.transforms.windows.wavelet import ValueLevels, previous_occurrence
@@ -37,9 +37,11 @@ class Values:
 
         self.xp, self.layout = layout.xp, layout
         self._operand = operand
-        keep = np.ones(events.size, dtype=bool) if mask is None else mask[events]
+        keep = None if mask is None else mask[events]
+        before = None
         if operand is not None and operand.offsets is not None:
-            lengths = np.where(keep, np.diff(operand.offsets)[events], 0)
+            lengths = np.diff(operand.offsets)[events]
+            lengths = lengths if keep is None else np.where(keep, lengths, 0)
             rows = np.repeat(np.arange(events.size), lengths)
             starts = np.cumsum(lengths) - lengths
             source = np.arange(rows.size) - np.repeat(starts, lengths) + operand.offsets[:-1][events][rows]
@@ -49,15 +51,16 @@ class Values:
             before = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=events.size))])
         else:
             present = self._present(operand, events, skip_nan)
-            keep = keep if present is None else keep & present
-            rows = np.nonzero(keep)[0]
-            source = events[rows]
-            before = np.concatenate([[0], np.cumsum(keep)])
-        whole = rows.size == events.size and (operand is None or operand.offsets is None)
+            keep = present if keep is None else keep if present is None else keep & present
+            rows, source = None, events
+            if keep is not None and not keep.all():
+                rows = np.nonzero(keep)[0]
+                source = events[rows]
+                before = np.concatenate([[0], np.cumsum(keep)])
         self._source = source
-        self._before = None if whole else self.xp.asarray(before)
-        self._rows = self.xp.asarray(rows)
-        self.size = int(rows.size)
+        self._before = None if before is None else self.xp.asarray(before)
+        self._rows = slice(None) if rows is None else self.xp.asarray(rows)
+        self.size = int(source.size)
         self._held: dict[tuple[int, str], tuple[Ranges | None, Any]] = {}
 
     @staticmethod
@@ -99,7 +102,7 @@ class Values:
 
     def order_of(self, operand: Operand) -> Array:
         """Of each value its place by another column, then by row."""
-        codes = self.xp.asarray(_codes(operand)[self._source])
+        codes = self.xp.asarray(operand.codes_of(self._source))
         place = self.xp.empty(codes.size, dtype=self.xp.int64)
         place[self.xp.argsort(codes, kind="stable")] = self.xp.arange(codes.size)
         return place
@@ -107,32 +110,40 @@ class Values:
     @cached_property
     def codes(self) -> Array:
         """The values as integers in their order."""
-        return self.xp.asarray(self._host("codes"))
+        if self._operand is None:
+            raise TypeError("rows that are counted have no codes")
+        in_bits = self._operand.codes is None  # those of the numbers, which are at hand
+        return self.xp.asarray(float_codes(self._taken) if in_bits else self._operand.codes_of(self._source))
 
-    def _host(self, name: str) -> Any:
-        held = getattr(self._operand, name)
+    @cached_property
+    def _taken(self) -> Any:
+        """The numbers, on the host."""
+        held = None if self._operand is None else self._operand.numbers
+        if held is None:
+            raise TypeError("a column taken whole has no numbers")
         return tuple(half[self._source] for half in held) if isinstance(held, tuple) else held[self._source]
+
+    @cached_property
+    def _numbers(self) -> Any:
+        taken = self._taken
+        return tuple(self.xp.asarray(half) for half in taken) if isinstance(taken, tuple) else self.xp.asarray(taken)
+
+    @cached_property
+    def _all_finite(self) -> bool:
+        return isinstance(self._numbers, tuple) or bool(self.xp.isfinite(self._numbers).all())
 
     @cached_property
     def numbers(self) -> Any:
         """The numbers; of floats those that are finite, 0 in place of the others."""
-        numbers = self._host("numbers")
-        if isinstance(numbers, tuple):
-            return tuple(self.xp.asarray(half) for half in numbers)
-        numbers = self.xp.asarray(numbers)
-        if numbers.dtype != self.xp.float64:
-            return numbers
-        return self.xp.where(self.xp.isfinite(numbers), numbers, 0.0)
+        numbers = self._numbers
+        return numbers if self._all_finite else self.xp.where(self.xp.isfinite(numbers), numbers, 0.0)
 
     @cached_property
     def _not_finite(self) -> list[Array]:
         """Where NaN, infinity and minus infinity stand; empty where none does."""
-        numbers = self._host("numbers")
-        if isinstance(numbers, tuple) or numbers.dtype.kind != "f":
+        if self._all_finite:
             return []
-        numbers = self.xp.asarray(numbers)
-        if bool(self.xp.isfinite(numbers).all()):
-            return []
+        numbers = self._numbers
         return [self.xp.isnan(numbers), numbers == float("inf"), numbers == float("-inf")]
 
     def not_finite(self, ranges: Ranges) -> Array | None:
@@ -163,6 +174,10 @@ class Values:
         if ranges.mixed.size:
             total[ranges.mixed] = sum(high - low for _, low, high in self.pieces(ranges))
         return total
+
+    def there(self, ranges: Ranges) -> Array:
+        """Which ranges have a value."""
+        return self.once(ranges, "there", lambda: self.count(ranges) > 0)
 
     def pieces(self, ranges: Ranges) -> Iterator[tuple[Array, Array, Array]]:
         """The known rows of each mixed range, as runs: triples of an order of the rows and a range in it for each mixed range.
@@ -200,28 +215,52 @@ class Values:
         kept = prefix(xp, xp.concatenate(counts))
         return xp.concatenate(rows), kept[which], kept[which + 1]
 
-    def totals(self, columns: list[Array], ranges: Ranges, prefixes: list[Array] | None = None) -> list[Array]:
+    def totals(self, columns: list[Array], ranges: Ranges) -> list[Array]:
         """Exact sums of integer columns over each range."""
-        xp = self.xp
-        sums = [total[ranges.high] - total[ranges.low] for total in prefixes or [prefix(xp, c) for c in columns]]
+        totals = [prefix(self.xp, column) for column in columns]
+        sums = [total[ranges.high] - total[ranges.low] for total in totals]
         if ranges.mixed.size:
-            parts = [xp.zeros(ranges.mixed.size, dtype=xp.int64) for _ in columns]
-            for rows, low, high in self.pieces(ranges):
-                for part, column in zip(parts, columns, strict=True):
-                    total = prefix(xp, column[rows])
-                    part += total[high] - total[low]
-            for whole, part in zip(sums, parts, strict=True):
+            for whole, part in zip(sums, self._mixed_totals(columns, ranges), strict=True):
                 whole[ranges.mixed] = part
         return sums
+
+    def _mixed_totals(self, columns: list[Array], ranges: Ranges) -> list[Array]:
+        xp = self.xp
+        parts = [xp.zeros(ranges.mixed.size, dtype=xp.int64) for _ in columns]
+        for rows, low, high in self.pieces(ranges):
+            for part, column in zip(parts, columns, strict=True):
+                total = prefix(xp, column[rows])
+                part += total[high] - total[low]
+        return parts
+
+    def sums(self, ranges: Ranges, *, squares: bool = False) -> Callable[[slice], list[Array]]:
+        """Of a run of the ranges the digits of the sums of the numbers, or of their squares; see ``RunningTotals.over``."""
+        xp = self.xp
+        totals = self.exact.squares if squares else self.exact.sums
+
+        def mixed_digits() -> list[Array]:
+            columns = self.exact.square_digits if squares else self.exact.digits
+            return totals.fitted(self._mixed_totals(columns, ranges))
+
+        def of(run: slice) -> list[Array]:
+            digits = totals.over(ranges.low[run], ranges.high[run])
+            first, last = (int(i) for i in xp.searchsorted(ranges.mixed, xp.asarray([run.start, run.stop])))
+            if first < last:
+                place = ranges.mixed[first:last] - run.start
+                for digit, part in zip(digits, self.once(ranges, f"mixed digits {squares}", mixed_digits), strict=True):
+                    digit[place] = part[first:last]
+            return digits
+
+        return of
 
     def least(self, values: Array, ranges: Ranges) -> Array:
         """The least of ``values`` in each range; the greatest integer for an empty one."""
         xp = self.xp
-        answer = least(xp, values, ranges.low, ranges.high)
+        answer = least(xp, values, self.once(ranges, "covers", lambda: Covers.of(xp, ranges.low, ranges.high)))
         if ranges.mixed.size:
             found = xp.full(ranges.mixed.size, HIGHEST, dtype=xp.int64)
             for rows, low, high in self.pieces(ranges):
-                found = xp.minimum(found, least(xp, values[rows], low, high))
+                found = xp.minimum(found, least(xp, values[rows], Covers.of(xp, low, high)))
             answer[ranges.mixed] = found
         return answer
 
@@ -253,12 +292,6 @@ class Values:
         """The wavelet matrix that counts known rows."""
         found, places = self.distinct
         return ValueLevels(self.xp, places, int(found.size), self.ranks)
-
-
-def _codes(operand: Operand) -> Array:
-    if operand.codes is None:
-        raise TypeError("a column taken whole has no codes")
-    return operand.codes
 
 
 def mixed(ranges: Ranges) -> tuple[Array, Array, Array]:
