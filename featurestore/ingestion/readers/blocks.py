@@ -16,8 +16,14 @@ from featurestore.errors import IngestionError
 from featurestore.ingestion.readers.chunks import Malformed, Place, as_text
 
 BLOCK_BYTES: Final = 4 << 20
+COMPILED_BYTES: Final = 32 << 20
 LONGEST_LINE: Final = 64 << 20
 _BOM: Final = b"\xef\xbb\xbf"
+
+
+def worth_compiling(size: int) -> bool:
+    """Whether an input of so many bytes is read by compiled loops: to load them takes a process up to a second, once."""
+    return size >= COMPILED_BYTES
 
 
 class Block(NamedTuple):
@@ -131,11 +137,9 @@ class Lines:
 
     def undecodable(self) -> list[int]:
         """The lines that are no UTF-8."""
-        try:
-            self._block.data.decode()
-        except UnicodeDecodeError:
-            return [index for index in range(len(self)) if not _is_utf8(self.raw(index))]
-        return []
+        if is_utf8(self._block.data):
+            return []
+        return [index for index in range(len(self)) if not is_utf8(self.raw(index))]
 
     def texts(self, kept: np.ndarray | None = None) -> pl.Series:
         """The lines as strings; only those of ``kept``, if given. All must be UTF-8."""
@@ -155,7 +159,10 @@ def texts_at(data: bytes, starts: np.ndarray, ends: np.ndarray) -> pl.Series:
     return series.gather_every(2)
 
 
-def _is_utf8(raw: bytes) -> bool:
+def is_utf8(raw: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    if raw.isascii():
+        return True
     try:
         raw.decode()
     except UnicodeDecodeError:
