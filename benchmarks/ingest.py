@@ -147,6 +147,7 @@ def _run(side: str, file: Path, out: Path, expectations: bool, lake_config: Lake
         for module in (
             "ingestion.object_filesystem",
             "ingestion.jobs",
+            "ingestion.readers.json_rows",
             "ingestion.readers.csv",
             "ingestion.readers.jsonl",
             "ingestion.lake",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -66,7 +67,7 @@ class BatchReader:
         rest: pa.Table | None = None
         for buffer in self._buffers(shards, spans):
             # Taken from one chunk a column: across chunks it is several times as slow.
-            rows = buffer if rng is None else buffer.take(pa.array(rng.permutation(buffer.num_rows)))
+            rows = buffer if rng is None else buffer.combine_chunks().take(pa.array(rng.permutation(buffer.num_rows)))
             if rest is not None:
                 missing = self.batch_size - rest.num_rows
                 first, rows = pa.concat_tables([rest, rows.slice(0, missing)]).combine_chunks(), rows.slice(missing)
@@ -95,13 +96,16 @@ class BatchReader:
                 yield buffer
 
     def _buffer(self, shards: Sequence[pq.ParquetFile], spans: list[tuple[Block, int, int]]) -> pa.Table:
-        return pa.concat_tables([self._span(shards, *span) for span in spans]).combine_chunks()
-
-    def _span(self, shards: Sequence[pq.ParquetFile], block: Block, low: int, high: int) -> pa.Table:
-        table = shards[block.shard].read_row_group(
-            block.row_group, columns=None if self.columns is None else list(self.columns)
-        )
-        return table.slice(low, high - low)
+        columns = None if self.columns is None else list(self.columns)
+        tables: list[pa.Table] = []
+        for shard, some in groupby(spans, key=lambda span: span[0].shard):
+            parts = list(some)
+            # In one call: columns of several row groups are decoded side by side.
+            table = shards[shard].read_row_groups([block.row_group for block, _, _ in parts], columns=columns)
+            for block, low, high in parts:
+                tables.append(table.slice(low, high - low))
+                table = table.slice(block.rows)
+        return pa.concat_tables(tables)
 
 
 def _blocks(shards: Sequence[pq.ParquetFile]) -> list[Block]:

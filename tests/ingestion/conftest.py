@@ -14,6 +14,7 @@ import pytest
 from featurestore.config import Config
 from featurestore.ingestion.jobs import IngestReport, ingest, replay
 from featurestore.ingestion.lake import Lake, open_lake
+from featurestore.ingestion.readers import blocks
 from featurestore.registry.catalog import Catalog, open_catalog
 from featurestore.registry.definitions import EventSource
 
@@ -63,6 +64,15 @@ class Place:
     def schema(self, name: str = "s") -> dict[str, str]:
         schema = self.catalog.source_schema(name)
         return {} if schema is None else {f.name: str(f.type) for f in schema}
+
+
+@pytest.fixture(scope="module", params=["as small inputs are", "as large inputs are"])
+def reading(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Readers take every input for a small one, then every one for a large one, which compiled loops read."""
+    with pytest.MonkeyPatch.context() as patch:
+        if "large" in request.param:
+            patch.setattr(blocks, "COMPILED_BYTES", 0)
+        yield
 
 
 @pytest.fixture

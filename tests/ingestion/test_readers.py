@@ -18,6 +18,8 @@ from featurestore.ingestion.readers import blocks, format_of, jsonl
 from featurestore.ingestion.readers import csv as csv_reader
 from featurestore.registry.definitions import EventSource
 
+pytestmark = pytest.mark.usefixtures("reading")
+
 
 def aside(place):
     return [(row["line"], row["raw"], row["reason"]) for row in place.quarantine().iter_rows(named=True)]

@@ -162,6 +162,7 @@ def test_an_error_comes_after_the_results_before_it(failing):
 CELL = st.sampled_from(["1", "-20", "007", "2.5", "0.10", "true", "false", "", '"3"', '""', '"a\nb"', "x", "1e3"])
 
 
+@pytest.mark.usefixtures("reading")
 @settings(max_examples=60, deadline=None)
 @given(rows=st.lists(st.tuples(CELL, CELL), min_size=1, max_size=20), size=st.integers(8, 64))
 def test_csv_in_expected_types_has_the_values_of_its_texts(tmp_path_factory, rows, size):
@@ -184,6 +185,7 @@ def test_csv_in_expected_types_has_the_values_of_its_texts(tmp_path_factory, row
                 assert quick.frame[name].null_count() == plain.frame[name].null_count()
 
 
+@pytest.mark.usefixtures("reading")
 def test_a_file_of_many_blocks_lands_as_one_of_few(place, monkeypatch):
     """Types are known from the first block on; a later one that contradicts them is read as text again."""
     text = io.StringIO()

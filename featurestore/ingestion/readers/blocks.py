@@ -15,9 +15,15 @@ import pyarrow as pa
 from featurestore.errors import IngestionError
 from featurestore.ingestion.readers.chunks import Malformed, Place, as_text
 
-BLOCK_BYTES: Final = 4 << 20
+BLOCK_BYTES: Final = 8 << 20
+COMPILED_BYTES: Final = 32 << 20
 LONGEST_LINE: Final = 64 << 20
 _BOM: Final = b"\xef\xbb\xbf"
+
+
+def worth_compiling(size: int) -> bool:
+    """Whether an input of so many bytes is read by compiled loops: to load them takes a process up to a second, once."""
+    return size >= COMPILED_BYTES
 
 
 class Block(NamedTuple):
@@ -36,9 +42,7 @@ def iter_blocks(stream: IO[bytes], name: str, *, end_of_last: Callable[[bytes], 
     end_of_last = end_of_last or (lambda data: data.rfind(b"\n") + 1)
     rest, line, first = b"", 1, True
     while True:
-        # Up to the end of a line, so that hardly anything is left over and copied to the next block.
-        read = stream.read(BLOCK_BYTES)
-        read += stream.readline(LONGEST_LINE)
+        read = _up_to_a_line_end(stream)
         if first:
             read, first = read.removeprefix(_BOM), False
         if not read:
@@ -58,6 +62,18 @@ def iter_blocks(stream: IO[bytes], name: str, *, end_of_last: Callable[[bytes], 
         rest = data[end:]
     if rest:
         yield Block(rest, line)
+
+
+def _up_to_a_line_end(stream: IO[bytes]) -> bytes:
+    """So that hardly anything is left over, and copied to the next block."""
+    if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
+        # To find the end first and go back costs less than to put two pieces together.
+        start = stream.tell()
+        stream.seek(BLOCK_BYTES, io.SEEK_CUR)
+        beyond = len(stream.readline(LONGEST_LINE))
+        stream.seek(start)
+        return stream.read(BLOCK_BYTES + beyond)
+    return stream.read(BLOCK_BYTES) + stream.readline(LONGEST_LINE)
 
 
 def decoded(stream: IO[bytes], encoding: str) -> IO[bytes]:
@@ -131,11 +147,9 @@ class Lines:
 
     def undecodable(self) -> list[int]:
         """The lines that are no UTF-8."""
-        try:
-            self._block.data.decode()
-        except UnicodeDecodeError:
-            return [index for index in range(len(self)) if not _is_utf8(self.raw(index))]
-        return []
+        if is_utf8(self._block.data):
+            return []
+        return [index for index in range(len(self)) if not is_utf8(self.raw(index))]
 
     def texts(self, kept: np.ndarray | None = None) -> pl.Series:
         """The lines as strings; only those of ``kept``, if given. All must be UTF-8."""
@@ -155,7 +169,10 @@ def texts_at(data: bytes, starts: np.ndarray, ends: np.ndarray) -> pl.Series:
     return series.gather_every(2)
 
 
-def _is_utf8(raw: bytes) -> bool:
+def is_utf8(raw: bytes) -> bool:
+    """Whether bytes are UTF-8."""
+    if raw.isascii():
+        return True
     try:
         raw.decode()
     except UnicodeDecodeError:

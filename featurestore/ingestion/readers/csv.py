@@ -14,7 +14,7 @@ import pyarrow.csv as pa_csv
 from featurestore.errors import IngestionError
 from featurestore.ingestion.number_texts import quick_numbers
 from featurestore.ingestion.readers.ahead import map_ahead
-from featurestore.ingestion.readers.blocks import Block, decoded, iter_blocks
+from featurestore.ingestion.readers.blocks import Block, decoded, iter_blocks, worth_compiling
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, TypeOf, as_text, no_type
 from featurestore.ingestion.readers.csv_records import Cutter, is_plain, split_records
 from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
@@ -36,7 +36,8 @@ def read(
     The empty field is null, a quoted empty field is the empty text. Blank lines are skipped.
     """
     with local.open() as (stream, file):
-        work = _pieces(decoded(stream, options.encoding), file, local.name, options, type_of)
+        types = type_of if worth_compiling(local.size) else no_type
+        work = _pieces(decoded(stream, options.encoding), file, local.name, options, types)
         yield from map_ahead(
             lambda piece: piece.parser.parse(piece.block, piece.position, plain=piece.plain, single_lines=piece.single_lines),
             work,

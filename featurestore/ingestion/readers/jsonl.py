@@ -1,4 +1,4 @@
-"""JSON lines: by columns where the lines look alike, else by Arrow where it keeps every value, else line by line in Python.
+"""JSON lines: flat ones by compiled loops, others by Arrow where it keeps every value, else line by line in Python.
 
 Arrow turns texts that look like times into timestamps, integers beyond 64 bits and numbers of many digits into the nearest
 double, and lets a record run over lines. Blocks in which any of this can happen take the careful path, where numbers stay
@@ -19,9 +19,8 @@ import pyarrow.json as pa_json
 
 from featurestore.errors import IngestionError
 from featurestore.ingestion.readers.ahead import map_ahead
-from featurestore.ingestion.readers.blocks import Block, Lines, decoded, iter_blocks
+from featurestore.ingestion.readers.blocks import Block, Lines, decoded, is_utf8, iter_blocks, worth_compiling
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, TypeOf, no_type
-from featurestore.ingestion.readers.json_layout import read_alike
 from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
 from featurestore.ingestion.text_types import parse_floats
 from featurestore.registry.types import plain_arrow
@@ -52,7 +51,7 @@ def read(
         as_text: columns whose numbers and booleans are wanted as they are written.
     """
     with local.open() as (stream, file):
-        parser = _Parser(local.name, options, as_text)
+        parser = _Parser(local.name, options, as_text, compiled=worth_compiling(local.size))
         blocks = ((block, file.tell()) for block in iter_blocks(decoded(stream, options.encoding), local.name))
         yield from map_ahead(lambda work: parser.parse(*work), blocks)
 
@@ -66,40 +65,42 @@ def read_lines(header: str, lines: Sequence[str], options: ReadOptions, as_text:
 class _Parser:
     """Parses blocks of one file."""
 
-    def __init__(self, name: str, options: ReadOptions, as_text: frozenset[str]) -> None:
+    def __init__(self, name: str, options: ReadOptions, as_text: frozenset[str], *, compiled: bool = False) -> None:
         self._name = name
         self._columns = options.columns
         self._as_text = as_text
+        self._compiled = compiled
         self._texts: dict[str, pa.DataType] = {}
 
     def parse(self, block: Block, position: int) -> Chunk:
         """The rows of a block, and its lines that are none."""
-        lines = Lines(block)
-        decodable = block.data.isascii() or not lines.undecodable()
-        found = (decodable and self._alike(block, lines)) or self._each(block, lines)
+        found = (self._compiled and is_utf8(block.data) and self._quickly(block)) or self._each(block, Lines(block))
         frame = found.frame
         if self._columns is not None:
             frame = frame.select(name for name in self._columns if name in frame.columns)
 
         def locate(wanted: Sequence[int]) -> list[Place]:
+            lines = Lines(block)
             return [lines.place(int(found.rows[row])) for row in wanted]
 
         literal = found.literal & frozenset(frame.columns)
         return Chunk(frame, locate, found.malformed, literal, found.mixed, position=position)
 
-    def _alike(self, block: Block, lines: Lines) -> _Rows | None:
-        """By the layouts that many lines share; None where there are none, or they do not go together."""
-        alike = read_alike(block.data, lines, self._as_text)
-        if alike is None:
+    def _quickly(self, block: Block) -> _Rows | None:
+        """By compiled loops, and the lines that they leave with care; None where the two do not go together."""
+        from featurestore.ingestion.readers.json_rows import read_rows  # loads Numba
+
+        quick = read_rows(block.data, self._as_text)
+        if quick is None:
             return None
-        found = _Rows(alike.frame, alike.rows, alike.literal)
-        if len(alike.rows) == len(lines):
+        found = _Rows(quick.frame, quick.rows, quick.literal)
+        if len(quick.rows) == quick.lines:
             return found
-        others = np.setdiff1d(np.arange(len(lines)), alike.rows)
+        lines = Lines(block)
+        others = np.setdiff1d(np.arange(len(lines)), quick.rows)
         few = lines.only(others).block()
-        rest = Lines(few)
         try:
-            read = self._alike(few, rest) or self._each(few, rest)
+            read = self._each(few, Lines(few))
         except IngestionError:
             return None  # which names a line of these few
         malformed = [item._replace(line=int(lines.numbers[others[item.line - 1]])) for item in read.malformed]

@@ -1,8 +1,9 @@
-"""JSON lines read by columns have the rows, values and malformed lines that the careful readers find in them."""
+"""JSON lines read by compiled loops have the rows, values and malformed lines that the careful readers find in them."""
 
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 
 from featurestore.errors import IngestionError
 from featurestore.ingestion.options import ReadOptions
-from featurestore.ingestion.readers.blocks import Block, Lines
-from featurestore.ingestion.readers.json_layout import read_alike
+from featurestore.ingestion.readers.blocks import Block, Lines, is_utf8
+from featurestore.ingestion.readers.json_rows import read_rows
 from featurestore.ingestion.readers.jsonl import _Parser, _Rows
 
 NAMES = ["a", "bb", "a longer name", "é"]
@@ -25,6 +26,7 @@ BOOLS = st.sampled_from(["true", "false"])
 TEXTS = st.one_of(
     st.sampled_from(["", "b, c", '":', "{", "}", "null", "1", "é", "2024-01-01 00:00:00", "\\", 'x"y', "\n", "\x7f"]),
     st.text(max_size=5),
+    st.text("ab é", min_size=8, max_size=30),
 ).map(lambda text: json.dumps(text, ensure_ascii=False))
 ODD = st.sampled_from(
     ("null", "[1]", '{"a":1}', '""', '"\\n"', '"\\u00e9"', "tru", "truee", "nulll", "01", "-", "+1", ".5", "1.", "1.e5", "-0")
@@ -72,11 +74,10 @@ def blocks(draw) -> bytes:
 def test_lines_that_look_alike_are_read_as_each_of_them_is(data, as_text):
     parser = _Parser("lines", ReadOptions(), frozenset(as_text))
     block = Block(data, 7)
-    lines = Lines(block)
-    found = parser._alike(block, lines)
+    found = parser._quickly(block) if is_utf8(data) else None
     if found is None:
         return  # what the careful readers then say is theirs
-    expected = parser._each(block, lines)
+    expected = parser._each(block, Lines(block))
     assert found.rows.tolist() == expected.rows.tolist()
     assert found.malformed == expected.malformed
     assert sorted(found.frame.columns) == sorted(expected.frame.columns)
@@ -102,30 +103,67 @@ def number_of(value: Any) -> tuple[str, Any]:
     return "number", number
 
 
-def taken(text: str, as_text: tuple[str, ...] = ()) -> int | None:
-    """How many lines are read by columns."""
-    data = text.encode()
-    found = read_alike(data, Lines(Block(data, 1)), frozenset(as_text))
+def taken(*lines: str) -> int | None:
+    """How many lines compiled loops read."""
+    found = read_rows("\n".join(lines).encode(), frozenset())
     return None if found is None else len(found.rows)
 
 
-@pytest.mark.parametrize(
-    ("lines", "count"),
-    [
-        (['{"a":1,"b":"x"}', '{"a":2,"b":null}', '{"a":null,"b":"y, z"}'], 3),
-        (['{"a": 1.5, "b": true}', '{"a": 7, "b": false}', '{"a": 0.30000000000000004, "b": null}'], 3),
-        (['{"a":1}', '{"a":2}', '{"b":2}', '{"a":"\\n"}'], 2),
-        (['{"a":1}', '{"b":1}', '{"c":1}', '{"d":1}', '{"e":1}'], None),
-        (['{"a":1}', '{"a":"x"}'], None),
-        (['{"a":[1]}'], None),
-        (['{"a":1,"a":2}'], None),
-    ],
+def test_what_compiled_loops_read_and_what_they_leave():
+    """So that the tests around compare something."""
+    assert taken('{"a":1,"b":"x"}', '{"a":2,"b":null}', '{"a":null,"b":"y, z"}') == 3
+    assert taken('{"a": 1.5, "b": true}', '{"a": 7, "b": false}', '{"a": 0.30000000000000004, "b": null}') == 3
+    assert taken('{"b": 1, "a": 1}', "", " {}\r", '{"a":1}', '{"c":1,\t"a":2} ', '{"a":3,"a":4}', '{"a":[1]}', "[1]", "x") == 4
+    assert taken('{"a":"\\n\\u00e9\\ud83d\\ude00"}', '{"a":"\\ud83d"}', '{"a":"\\x"}', '{"a":"\t"}') == 1
+    assert taken('{"a":1}', '{"a":"x"}') is None
+    assert taken('{"a":1.5}', '{"a":9007199254740993}') is None
+    assert taken('{"a":-0}') is None
+    assert taken('{"a":[1]}', '{"a":[1]}', '{"a":[1]}', '{"a":[1]}', '{"a":1}') is None
+
+
+def test_more_keys_than_there_is_room_for_are_left():
+    lines = ['{"a":1}'] * 1_000 + [json.dumps({f"key {number}": number}) for number in range(2_000)]
+    assert 1_000 < (taken(*lines) or 0) < 3_000
+
+
+LETTERS = st.sampled_from('ab"\\/é😀\n\x00\x7f\ud800')
+SHORT_OR_LONG = st.text(LETTERS, max_size=30)
+FLAT = st.dictionaries(
+    st.text(LETTERS, min_size=1, max_size=20),
+    st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.integers(-9, 9) | st.floats() | SHORT_OR_LONG,
+    max_size=4,
 )
-def test_what_is_read_by_columns(lines, count):
-    """So that the test above compares something."""
-    assert taken("\n".join(lines)) == count
+MADE_ODD = st.tuples(
+    st.integers(0, 60), st.integers(0, 2), st.sampled_from(["", '"', "\\", "u", "0", ",", ":", "}", " ", "\t"])
+)
 
 
+@settings(max_examples=400, deadline=None)
+@given(row=FLAT, ascii=st.booleans(), odd=st.none() | MADE_ODD)
+@example(row={"a": "é" * 13}, ascii=False, odd=None)
+@example(row={"a": "\ud83d\ude00", "b": "\ude00"}, ascii=True, odd=None)
+def test_a_line_is_read_as_python_reads_it(row, ascii, odd):
+    """Strictly: neither more than Python takes for JSON, nor other values."""
+    text = json.dumps(row, ensure_ascii=ascii)
+    if odd is not None:
+        place, cut, put = odd
+        text = text[:place] + put + text[place + cut :]
+    data = text.encode("utf-8", "surrogatepass")
+    found = read_rows(data, frozenset()) if is_utf8(data) else None
+    if found is None or not len(found.rows):
+        # Escapes in keys, halves of surrogates, numbers beyond 64 bits or a double, and what is no JSON.
+        assert odd is not None or "\\" in text or re.search("[0-9]{16}|NaN|Infinity|e|\ud800", text)
+        return
+    pairs = json.loads(text, object_pairs_hook=list)
+    expected = dict(pairs)
+    assert len(expected) == len(pairs)
+    assert found.frame.columns == list(expected)
+    for name, value in expected.items():
+        read = found.frame[name][0]
+        assert (type(read), repr(read)) == (type(value), repr(value))
+
+
+@pytest.mark.usefixtures("reading")
 def test_lines_of_several_layouts_land_together(place):
     """Optional keys, escapes, and a line that is none: each goes its own way, and all are rows in their order."""
     from featurestore.registry.definitions import EventSource
@@ -147,6 +185,7 @@ def test_lines_of_several_layouts_land_together(place):
     assert place.quarantine()["line"].to_list() == [31]
 
 
+@pytest.mark.usefixtures("reading")
 def test_an_error_in_few_lines_names_their_place_in_the_file(place):
     from featurestore.registry.definitions import EventSource
 
