@@ -80,7 +80,7 @@ class RedisOnlineStore:
     def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
         """See :class:`OnlineStore`."""
         connection = self._shared.ready("")
-        return connection is not None and connection.call(done, b"MGET", *keys)
+        return connection is not None and connection.read(keys, done)
 
     def _connection_options(self) -> dict[str, Any]:
         pool = self._client().connection_pool
