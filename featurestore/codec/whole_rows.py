@@ -1,6 +1,6 @@
 """Reading rows in which nothing is missing: all of one schema, none with a null; as most rows of most views are.
 
-What is left to do for them is little, and little of it is done value by value: ``struct`` and numpy hand out columns as they lie.
+What is left to do for them is little, and none of it is done value by value: ``struct`` and numpy hand out columns as they lie.
 """
 
 from __future__ import annotations

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -46,6 +48,7 @@ class OnlineReader:
         self._refresh_seconds = refresh_seconds
         self._timer = timer
         self._known: _Known | None = None
+        self._is_renewing = False
 
     def read(
         self,
@@ -92,14 +95,21 @@ class OnlineReader:
     def at_hand(self, features: Any, *, full_feature_names: bool = False) -> ReadyPlan | None:
         """A plan that needs one read and nothing else; None where more is needed, and :meth:`aread` does it.
 
-        That is so for the first request of its kind, and when the newest revision was not asked for lately.
+        That is so for the first request of its kind, and when the newest revision was not asked for lately. While requests
+        come, a thread of the running event loop asks for it before that, so that none of them waits for the catalog.
 
         Raises:
             RequestError: features that no text names.
         """
         known = self._known
-        if known is None or self._timer() - known.checked_at >= self._refresh_seconds:
+        if known is None:
             return None
+        age = self._timer() - known.checked_at
+        if age >= self._refresh_seconds:
+            return None
+        if age >= self._refresh_seconds / 2 and not self._is_renewing:
+            self._is_renewing = True
+            asyncio.get_running_loop().run_in_executor(None, self._renew)
         return known.plans.get((_plan_key(known.definitions, features), full_feature_names))
 
     def now(self) -> int:
@@ -127,11 +137,29 @@ class OnlineReader:
         """The columns of :meth:`inputs` that are join keys."""
         return self.ready(features).plan.key_fields
 
-    def _current(self) -> _Known:
+    @property
+    def revision(self) -> int:
+        """The newest revision, unnoticed for no longer than it may be; 0: there is none."""
+        return self._current().revision
+
+    @property
+    def known_revision(self) -> int | None:
+        """The revision that :meth:`at_hand` answers by, if it does."""
+        return None if self._known is None else self._known.revision
+
+    def _renew(self) -> None:
+        try:
+            # Whatever fails here fails again in the first request that has to ask, which tells it.
+            with suppress(Exception):
+                self._current(self._refresh_seconds / 2)
+        finally:
+            self._is_renewing = False
+
+    def _current(self, most_seconds: float | None = None) -> _Known:
         known, now = self._known, self._timer()
         if known is None:
             return self._reload()
-        if now - known.checked_at >= self._refresh_seconds:
+        if now - known.checked_at >= (self._refresh_seconds if most_seconds is None else most_seconds):
             newest = self._project.catalog.newest()
             if (newest.number if newest else 0) != known.revision:
                 return self._reload()

@@ -14,6 +14,8 @@ from typing import Any, Final, cast
 import hiredis
 import redis.exceptions as redis_exceptions
 
+from featurestore.online.awake import AwakeLoop
+
 _TIMEOUT_SECONDS: Final = 5.0
 _KEYS_A_COMMAND: Final = 1_000
 """From so many keys on a command is sent at once: a server does nothing else while it answers one."""
@@ -35,6 +37,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._gathered: list[tuple[Sequence[bytes], Callable[[Any], None]]] = []
         self._gathered_keys = 0
         self._loop = asyncio.get_running_loop()
+        self._awake = AwakeLoop(self._loop)
         self._watch: asyncio.TimerHandle | None = None
         self._reader = hiredis.Reader(protocolError=redis_exceptions.InvalidResponse, replyError=_reply_error)
         self._transport: asyncio.Transport | None = None
@@ -104,6 +107,11 @@ class PipelinedConnection(asyncio.Protocol):
             keys, done = list(chain.from_iterable(keys for keys, _ in gathered)), partial(_share, gathered)
         if not self.call(done, b"MGET", *keys):
             done(redis_exceptions.ConnectionError("the connection is closed"))
+        elif len(self._waiting) == 1:
+            self._awake.until(self._is_answered)
+
+    def _is_answered(self) -> bool:
+        return not self._waiting
 
     def _look_again(self, answered: int) -> None:
         """Close a connection that waits and was answered nothing since the last look: one timer for all that waits."""

@@ -82,7 +82,9 @@ def _columns(what: str, given: Any, fields: Sequence[Field]) -> tuple[Mapping[st
 
 
 def _listed(what: str, given: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
-    columns = {name: values.tolist() if hasattr(values, "tolist") else values for name, values in given.items()}  # NumPy, pandas
+    columns = {
+        name: values.tolist() if hasattr(values, "tolist") else values for name, values in given.items()
+    }  # NumPy, pandas
     columns = {name: values.to_list() if hasattr(values, "to_list") else values for name, values in columns.items()}  # Polars
     for name, values in columns.items():
         if isinstance(values, str | bytes) or not isinstance(values, Sequence):
