@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -14,12 +15,13 @@ from featurestore.api.online_answers import all_present, times_json
 from featurestore.api.wire import decode_column, decoder, encode_column, to_json
 from featurestore.online.response import EXPIRED, NOT_FOUND, NULL, PRESENT, SAWTOOTH
 from featurestore.registry.records import Field
-from featurestore.registry.types import Bytes, DataType, List, Timestamp
+from featurestore.registry.types import FLOATS, INTEGERS, Bytes, DataType, List, Timestamp
 from featurestore.time import from_micros, to_micros
 
 if TYPE_CHECKING:
     from featurestore.api.feast_online import FeastAnswer, FeastOnline, PreparedAnswer
-    from featurestore.online.response import Column
+    from featurestore.online.response import AnswerForm, Column
+    from featurestore.online.whole_rows import WholeAnswer
 
 PATH: Final = "/get-online-features"
 STATUSES: Final = {
@@ -29,6 +31,7 @@ STATUSES: Final = {
     NOT_FOUND: "NOT_FOUND",
     EXPIRED: "OUTSIDE_MAX_AGE",
 }
+_NUMERIC: Final = INTEGERS | FLOATS
 _EPOCH: Final = "1970-01-01T00:00:00Z"
 
 
@@ -82,6 +85,9 @@ class ShortFeastLookup:
 
     def body(self, values: Sequence[bytes | None]) -> bytes | None:
         """The answer; None where something else is served by now."""
+        whole = self.prepared.whole_answer(values)
+        if whole is not None:
+            return whole_json(self.asked, self.prepared, whole)
         answer = self.prepared.answer(values)
         return None if answer is None else answer_json(self.asked, answer)
 
@@ -95,10 +101,38 @@ def decoded(values: list[Any], field: Field) -> list[Any]:
 
 def answer_json(asked: OnlineFeaturesRequest, answer: FeastAnswer) -> bytes:
     """The body of an answer: join keys first, then features; lists that several columns share are written once."""
-    count = answer.count
-    echoed = b',"statuses":' + all_present(count) + b',"event_timestamps":' + orjson.dumps([_EPOCH] * count) + b"}"
-    results = [b'{"values":' + to_json(asked.entities[name]) + echoed for name in answer.keys]
+    results = _key_results(asked, answer.keys, answer.count)
     return envelope([*answer.keys, *answer.names], results + feature_results(answer.columns))
+
+
+def whole_json(asked: OnlineFeaturesRequest, prepared: PreparedAnswer, answer: WholeAnswer) -> bytes:
+    """The body of an answer in which nothing is missing, as :func:`answer_json` writes it."""
+    present = b',"statuses":' + all_present(answer.count) + b',"event_timestamps":'
+    tails = [present + times_json(times) + b"}" for times in answer.times]
+    texts = _column_texts(answer, prepared.lookup.form)
+    results = _key_results(asked, prepared.join_keys, answer.count)
+    results += [b'{"values":' + text + tails[view] for text, view in zip(texts, answer.views, strict=True)]
+    return envelope([*prepared.join_keys, *prepared.names], results)
+
+
+def _key_results(asked: OnlineFeaturesRequest, keys: Sequence[str], count: int) -> list[bytes]:
+    """The part of an answer that each join key is."""
+    echoed = b',"statuses":' + all_present(count) + b',"event_timestamps":' + orjson.dumps([_EPOCH] * count) + b"}"
+    return [b'{"values":' + to_json(asked.entities[name]) + echoed for name in keys]
+
+
+def _column_texts(answer: WholeAnswer, form: AnswerForm) -> list[bytes]:
+    """The values of each feature as JSON text."""
+    if _is_numeric(form):
+        text = to_json(list(answer.columns))
+        if b"null" not in text:  # which stands for what is no number
+            return [b"[" + part + b"]" for part in text[2:-2].split(b"],[")]
+    return [to_json(_encoded(column, field.type)) for column, (_, field) in zip(answer.columns, form.fields, strict=True)]
+
+
+@lru_cache(maxsize=512)
+def _is_numeric(form: AnswerForm) -> bool:
+    return bool(form.fields) and all(field.type in _NUMERIC for _, field in form.fields)
 
 
 def envelope(names: Sequence[str], results: Sequence[bytes]) -> bytes:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +14,8 @@ from featurestore.registry.records import Field
 
 if TYPE_CHECKING:
     from featurestore.online.lookup import Lookup
-    from featurestore.online.response import Column, OnlineResponse
+    from featurestore.online.response import Column
+    from featurestore.online.whole_rows import WholeAnswer
     from featurestore.store import FeatureStore
 
 _REFRESH_SECONDS: Final = 1.0
@@ -48,21 +48,18 @@ class FeastOnline:
         self._store = store
         self.reader = OnlineReader(store, refresh_seconds=_REFRESH_SECONDS)
         self._names: FeastNames | None = None
-        self._revision, self._checked_at = -1, 0.0
+        self._revision = -1
         self._by_entity: Mapping[str, str] = {}
 
     @property
     def names(self) -> FeastNames:
         """Feast's names; of the newest revision, which may go unnoticed as long as it may in online answers."""
-        if self._names is None or self._is_due():
-            newest = self._store.catalog.newest()
-            number = newest.number if newest else 0
-            if self._names is None or self._revision != number:
-                self._names, self._revision = FeastNames.of(self._store.catalog.definitions()), number
-                entities = self._names.definitions.entities.values()
-                # Feast takes the name of an entity for its join key.
-                self._by_entity = {e.name: e.join_keys[0].name for e in entities if len(e.join_keys) == 1}
-            self._checked_at = time.monotonic()
+        revision = self.reader.revision
+        if self._names is None or self._revision != revision:
+            self._names, self._revision = FeastNames.of(self._store.catalog.definitions()), revision
+            entities = self._names.definitions.entities.values()
+            # Feast takes the name of an entity for its join key.
+            self._by_entity = {e.name: e.join_keys[0].name for e in entities if len(e.join_keys) == 1}
         return self._names
 
     async def look_up(
@@ -89,7 +86,7 @@ class FeastOnline:
         keys, given = self._entities(inputs, key_fields, entities, decode)
         response = await self.reader.aread(wanted, given, full_feature_names=full_feature_names)
         named = None if feature_service or not full_feature_names else features
-        return FeastAnswer(keys, _names_of(response, named), list(response.columns.values()), count)
+        return FeastAnswer(keys, _names_of(response.columns, named), list(response.columns.values()), count)
 
     def prepared(
         self,
@@ -101,7 +98,7 @@ class FeastOnline:
         decode: Callable[[list[Any], Field], list[Any]],
     ) -> PreparedAnswer | None:
         """As :meth:`look_up`, where nothing but one read is needed; else None."""
-        if self._names is None or self._is_due():
+        if self._names is None or self._revision != self.reader.known_revision:
             return None
         count = check_entity_count(dict(entities), self._store.config.server.max_entities)
         wanted = self._features(self._names, feature_service, features)
@@ -111,9 +108,6 @@ class FeastOnline:
         keys, given = self._entities(ready.inputs, ready.plan.key_fields, entities, decode)
         named = None if feature_service or not full_feature_names else features
         return PreparedAnswer(ready.look_up(given), self.reader, keys, named, count)
-
-    def _is_due(self) -> bool:
-        return time.monotonic() - self._checked_at >= _REFRESH_SECONDS
 
     @staticmethod
     def _features(names: FeastNames, feature_service: str | None, features: Sequence[str]) -> str | list[str]:
@@ -165,10 +159,19 @@ class PreparedAnswer:
         response = self.lookup.answer(values, now, now)
         if response is None:
             return None
-        return FeastAnswer(self.join_keys, _names_of(response, self.named), list(response.columns.values()), self.count)
+        return FeastAnswer(self.join_keys, _names_of(response.columns, self.named), list(response.columns.values()), self.count)
+
+    def whole_answer(self, values: Sequence[bytes | None]) -> WholeAnswer | None:
+        """The answer where nothing is missing in it; None where :meth:`answer` has to say."""
+        return self.lookup.whole_answer(values, self.reader.now())
+
+    @property
+    def names(self) -> list[str]:
+        """What the features are called in the answer."""
+        return _names_of([name for name, _ in self.lookup.form.fields], self.named)
 
 
-def _names_of(response: OnlineResponse, named: Sequence[str] | None) -> list[str]:
+def _names_of(columns: Iterable[str], named: Sequence[str] | None) -> list[str]:
     if named is None:
-        return list(response.columns)
+        return list(columns)
     return [text.replace(":", "__", 1) for text in dict.fromkeys(named)]

@@ -71,8 +71,7 @@ class Metrics:
 
     def count_request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Record one answered request; in the event loop."""
-        self._waiting.requests[method, route, status] += 1
-        self._waiting.seconds[method, route].append(seconds)
+        self._waiting.requests[method, route, status].append(seconds)
         if self._timer is None:
             self._start_timer()
 
@@ -110,9 +109,8 @@ class Metrics:
             self._timer.cancel()
             self._timer = None
         waiting, self._waiting = self._waiting, _Waiting()
-        for (method, route, status), count in waiting.requests.items():
-            self.requests.labels(method, route, str(status)).inc(count)
-        for (method, route), seconds in waiting.seconds.items():
+        for (method, route, status), seconds in waiting.requests.items():
+            self.requests.labels(method, route, str(status)).inc(len(seconds))
             _observe_all(self.seconds.labels(method, route), _SECONDS, seconds)
         for name, count in waiting.features.items():
             self.features.labels(name).inc(count)
@@ -166,10 +164,13 @@ class RequestMetrics:
 
 @dataclass(slots=True)
 class _Waiting:
-    """What was counted, and not handed over yet."""
+    """What was counted, and not handed over yet.
 
-    requests: defaultdict[tuple[str, str, int], int] = field(default_factory=lambda: defaultdict(int))
-    seconds: defaultdict[tuple[str, str], list[float]] = field(default_factory=lambda: defaultdict(list))
+    Args:
+        requests: the seconds that each took, by method, route and status.
+    """
+
+    requests: defaultdict[tuple[str, str, int], list[float]] = field(default_factory=lambda: defaultdict(list))
     features: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     entities: list[float] = field(default_factory=list)
 

@@ -18,5 +18,15 @@ A codec is compiled once per schema. Encoding works on whole Arrow columns; deco
 from featurestore.codec.header import ORDER_END, ORDER_START, decode_order, encode_order
 from featurestore.codec.row_reader import RowReader
 from featurestore.codec.rows import RowCodec, schema_digest
+from featurestore.codec.whole_rows import WholeReader
 
-__all__ = ["ORDER_END", "ORDER_START", "RowCodec", "RowReader", "decode_order", "encode_order", "schema_digest"]
+__all__ = [
+    "ORDER_END",
+    "ORDER_START",
+    "RowCodec",
+    "RowReader",
+    "WholeReader",
+    "decode_order",
+    "encode_order",
+    "schema_digest",
+]

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from featurestore.codec.columns import EMPTY_BYTES, FixedColumn, VariableColumn, make_column, null_mask, numbers
 from featurestore.codec.header import BIAS, CODEC_VERSION, HEADER
 from featurestore.codec.row_reader import RowReader
+from featurestore.codec.whole_rows import WholeReader
 from featurestore.registry.records import Field
 from featurestore.registry.types import type_to_json
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
@@ -45,6 +46,7 @@ class RowCodec:
             "<" + "".join(c.code for c in self.columns if isinstance(c, FixedColumn)) + f"{len(self._variable)}I"
         )
         self._readers: dict[tuple[str, ...], RowReader] = {}
+        self._whole_readers: dict[tuple[str, ...], WholeReader] = {}
         self.header = HEADER.pack(CODEC_VERSION, self.digest, 0, 0, 0)[:9]
         """What every row of this codec starts with."""
 
@@ -94,6 +96,17 @@ class RowCodec:
         if found is None:
             found = self._readers[wanted] = RowReader(
                 self.columns, self._record, self._struct, [self.positions[name] for name in wanted]
+            )
+        return found
+
+    def whole_reader(self, names: Sequence[str]) -> WholeReader:
+        """What reads these features of rows that have all of them; made once for each selection of them."""
+        wanted = tuple(names)
+        found = self._whole_readers.get(wanted)
+        if found is None:
+            places = [self.positions[name] for name in wanted]
+            found = self._whole_readers[wanted] = WholeReader(
+                self.reader(wanted), self.columns, self._record, self._struct, self.header, places
             )
         return found
 

@@ -178,6 +178,7 @@ class _Job:
             rows.fields,
             revision=rows.revision,
             replace_equal=self._full,
+            first=read == "all",
         ) as online:
             done = self._done(read)
             for at in range(0, len(files), _FILES_A_STEP):

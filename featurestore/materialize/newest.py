@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import polars as pl
 
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
@@ -16,20 +17,36 @@ _ROW: Final = "__newest_row"
 def latest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     """The rows of each key's greatest event time, all of them where they tie, in the order of the rows.
 
-    Hash tables find them, and nothing is sorted. (2,000,000 rows of 100,000 keys: 0.1 s of CPU in ascending order, 0.2 s in
-    any other; sorting takes 1.4 s.)
+    Arrays or hash tables find them, and nothing is sorted. (2,000,000 rows of 100,000 keys: 0.02 s of CPU for integers that
+    lie close, for others 0.1 s in ascending order and 0.2 s in any other; sorting takes 1.4 s.)
 
     Args:
         keys: the key columns; neither they nor the event time are null.
     """
     numbered = rows.lazy().select(*keys, EVENT_TIME).with_row_index(_ROW)
     instants = rows[EVENT_TIME].to_physical().to_numpy()
+    if len(keys) == 1 and (places := _latest_of_dense(rows[keys[0]], instants)) is not None:
+        return rows[places]
     if (instants[1:] > instants[:-1]).all():
         found = numbered.group_by(*keys).agg(pl.col(_ROW).max())
     else:
         latest = numbered.group_by(*keys).agg(pl.col(EVENT_TIME).max())
         found = numbered.join(latest, on=[*keys, EVENT_TIME], how="semi")
     return rows[found.select(_ROW).collect(engine="streaming").to_series().sort()]
+
+
+def _latest_of_dense(keys: pl.Series, instants: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """The places of the rows, where keys are integers that lie close: an array does for them what hash tables do."""
+    if not keys.dtype.is_integer() or not len(keys):
+        return None
+    values = keys.to_numpy()
+    low, high = int(values.min()), int(values.max())
+    if high - low >= 2 * len(values):
+        return None
+    at = (values.astype(np.uint64) - np.uint64(low % 2**64)).view(np.int64)  # modulo 2^64, so that nothing overflows
+    latest = np.full(high - low + 1, np.iinfo(np.int64).min)
+    np.maximum.at(latest, at, instants)
+    return np.flatnonzero(instants == latest[at])
 
 
 def newest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:

@@ -49,6 +49,7 @@ class OnlineRows:
         revision: for views that are computed anew as a whole: orders rows of one event time by what they were computed from, in
             place of their arrival. None for views whose rows each come from one event.
         replace_equal: write rows that the store holds as new already.
+        first: the store probably holds none of these rows.
     """
 
     def __init__(
@@ -61,13 +62,14 @@ class OnlineRows:
         *,
         revision: int | None = None,
         replace_equal: bool = False,
+        first: bool = False,
     ) -> None:
         self._store = store
         self._keys = EntityKeys(view, served.join_keys)
         self.key_names = [key.name for key in served.join_keys]
         self._prefix = version_prefix(project, view, served.version).decode()
         self._revision = revision
-        self._replace_equal = replace_equal
+        self._replace_equal, self._is_first = replace_equal, first
         self.groups = tuple(RowGroup(suffix, RowCodec(schema)) for suffix, schema in _row_groups(served, fields))
         self._waiting: dict[str, list[pl.DataFrame]] = {group.suffix: [] for group in self.groups}
         self._sender = ThreadPoolExecutor(1, thread_name_prefix="featurestore-online")
@@ -117,7 +119,18 @@ class OnlineRows:
             packed = group.codec.encode(part.select(*ORDER, *group.names).to_arrow())
             self.keys += len(keys)
             self._await(_IN_FLIGHT - 1)
-            self._in_flight.append(self._sender.submit(self._store.write, keys, packed, replace_equal=self._replace_equal))
+            self._in_flight.append(self._sender.submit(self._write, keys, packed))
+
+    def _write(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> int:
+        added = 0
+        if self._is_first:
+            left = self._store.add(keys, rows)
+            added = len(keys) - len(left)
+            if not left:
+                return added
+            self._is_first = False
+            keys, rows = [keys[i] for i in left], [rows[i] for i in left]
+        return added + self._store.write(keys, rows, replace_equal=self._replace_equal)
 
     def _await(self, at_most: int) -> None:
         while len(self._in_flight) > at_most:

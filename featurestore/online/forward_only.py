@@ -1,10 +1,10 @@
-"""The script by which a server moves packed rows forward, and the batches in which it gets them."""
+"""The commands by which a server moves packed rows forward, and the batches in which it gets them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 from struct import pack
 from typing import Final
 
@@ -58,14 +58,28 @@ def script_calls(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal:
     if len(set(keys)) < len(keys):
         newest = _newest(keys, rows, replace_equal=replace_equal)
         keys, rows = list(newest), list(newest.values())
+    for part in bounded_parts(rows):
+        yield _call(keys[part], rows[part], replace_equal=replace_equal)
+
+
+def bounded_parts(rows: Sequence[bytes]) -> Iterator[slice]:
+    """The rows of one call each."""
     start = size = 0
     for i, row in enumerate(rows):
         size += len(row)
         if i - start >= ROWS_A_CALL or (size > BYTES_A_CALL and i > start):
-            yield _call(keys[start:i], rows[start:i], replace_equal=replace_equal)
+            yield slice(start, i)
             start, size = i, len(row)
     if start < len(rows):
-        yield _call(keys[start:], rows[start:], replace_equal=replace_equal)
+        yield slice(start, len(rows))
+
+
+def first_call(keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes | str]:
+    """A command that writes rows where the server holds none of their keys, and else nothing; no key twice.
+
+    It asks half as much of the server as the script does.
+    """
+    return ["MSETNX", *chain.from_iterable(zip(keys, rows, strict=True))]
 
 
 def _newest(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool) -> dict[bytes, bytes]:

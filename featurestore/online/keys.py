@@ -13,7 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote
 
 from featurestore.errors import DefinitionError, RequestError
@@ -65,6 +66,7 @@ class EntityKeys:
                 )
         self.join_keys = tuple(join_keys)
         self._encoders = tuple(_encoder(key.type) for key in join_keys)
+        self._plain = _plain(join_keys[0].type) if len(join_keys) == 1 else None
 
     def of_columns(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[bytes | None]:
         """Entities of a request; None where a key is null.
@@ -76,10 +78,8 @@ class EntityKeys:
         Raises:
             RequestError: a value of another type than the key's.
         """
-        if len(self.join_keys) == 1:
-            plain = _plain(self.join_keys[0].type, columns[names[0]])
-            if plain is not None:
-                return plain
+        if self._plain is not None and (plain := self._plain(columns[names[0]])) is not None:
+            return plain
         parts = [
             _encoded(key, name, encode, columns[name])
             for key, name, encode in zip(self.join_keys, names, self._encoders, strict=True)
@@ -107,15 +107,27 @@ class EntityKeys:
         return entities
 
 
-def _plain(data_type: t.DataType, values: Sequence[Any]) -> list[bytes | None] | None:
-    """Entities of one text or integer each, where they are written as they are; None where any needs a closer look."""
-    kinds = set(map(type, values))
-    if data_type == t.String and kinds == {str}:
-        if _TO_ENCODE.search("".join(values)) is None:
-            return [b"{%b}" % value.encode() for value in values]
-    elif kinds == {int} and (bounds := _RANGES.get(data_type)) and bounds[0] <= min(values) and max(values) <= bounds[1]:
-        return [b"{%d}" % value for value in values]
-    return None
+_Plain: TypeAlias = Callable[[Sequence[Any]], list[bytes | None] | None]
+
+
+def _plain(data_type: t.DataType) -> _Plain | None:
+    """Makes entities of one text or integer each, where they are written as they are; None where any needs a closer look."""
+    if data_type == t.String:
+        return _plain_texts
+    bounds = _RANGES.get(data_type)
+    return None if bounds is None else partial(_plain_integers, *bounds)
+
+
+def _plain_texts(values: Sequence[Any]) -> list[bytes | None] | None:
+    if set(map(type, values)) != {str} or _TO_ENCODE.search("".join(values)) is not None:
+        return None
+    return [b"{%b}" % value.encode() for value in values]
+
+
+def _plain_integers(low: int, high: int, values: Sequence[Any]) -> list[bytes | None] | None:
+    if set(map(type, values)) != {int} or min(values) < low or max(values) > high:
+        return None
+    return [b"{%d}" % value for value in values]
 
 
 def _encoded(key: Field, name: str, encode: Callable[[Any], str], values: Sequence[Any]) -> list[str | None]:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from featurestore.errors import NotFoundError, OnlineStoreError, RequestError, RetrievalError
 from featurestore.features import OnDemandCall, references_of
-from featurestore.online.keys import as_instant, generation_key
+from featurestore.online.keys import EntityKeys, as_instant, generation_key
 from featurestore.online.plan import OnlinePlan, ViewRead, make_plan
 from featurestore.online.request import entity_columns, request_columns
-from featurestore.online.response import NOT_FOUND, NULL, PRESENT, Column, OnlineResponse, Status
+from featurestore.online.response import NOT_FOUND, NULL, PRESENT, AnswerForm, Column, OnlineResponse, Status
 from featurestore.online.row_columns import check_held, row_columns
+from featurestore.online.whole_rows import WholeAnswer, WholeRows
 from featurestore.online.window_blocks import UnknownRowError
 from featurestore.project import Project
 from featurestore.registry import types as t
@@ -45,6 +48,7 @@ class OnlineReader:
         self._refresh_seconds = refresh_seconds
         self._timer = timer
         self._known: _Known | None = None
+        self._is_renewing = False
 
     def read(
         self,
@@ -91,14 +95,21 @@ class OnlineReader:
     def at_hand(self, features: Any, *, full_feature_names: bool = False) -> ReadyPlan | None:
         """A plan that needs one read and nothing else; None where more is needed, and :meth:`aread` does it.
 
-        That is so for the first request of its kind, and when the newest revision was not asked for lately.
+        That is so for the first request of its kind, and when the newest revision was not asked for lately. While requests
+        come, a thread of the running event loop asks for it before that, so that none of them waits for the catalog.
 
         Raises:
             RequestError: features that no text names.
         """
         known = self._known
-        if known is None or self._timer() - known.checked_at >= self._refresh_seconds:
+        if known is None:
             return None
+        age = self._timer() - known.checked_at
+        if age >= self._refresh_seconds:
+            return None
+        if age >= self._refresh_seconds / 2 and not self._is_renewing:
+            self._is_renewing = True
+            asyncio.get_running_loop().run_in_executor(None, self._renew)
         return known.plans.get((_plan_key(known.definitions, features), full_feature_names))
 
     def now(self) -> int:
@@ -126,11 +137,29 @@ class OnlineReader:
         """The columns of :meth:`inputs` that are join keys."""
         return self.ready(features).plan.key_fields
 
-    def _current(self) -> _Known:
+    @property
+    def revision(self) -> int:
+        """The newest revision, unnoticed for no longer than it may be; 0: there is none."""
+        return self._current().revision
+
+    @property
+    def known_revision(self) -> int | None:
+        """The revision that :meth:`at_hand` answers by, if it does."""
+        return None if self._known is None else self._known.revision
+
+    def _renew(self) -> None:
+        try:
+            # Whatever fails here fails again in the first request that has to ask, which tells it.
+            with suppress(Exception):
+                self._current(self._refresh_seconds / 2)
+        finally:
+            self._is_renewing = False
+
+    def _current(self, most_seconds: float | None = None) -> _Known:
         known, now = self._known, self._timer()
         if known is None:
             return self._reload()
-        if now - known.checked_at >= self._refresh_seconds:
+        if now - known.checked_at >= (self._refresh_seconds if most_seconds is None else most_seconds):
             newest = self._project.catalog.newest()
             if (newest.number if newest else 0) != known.revision:
                 return self._reload()
@@ -168,6 +197,8 @@ class ReadyPlan:
     def __init__(self, plan: OnlinePlan, token_key: bytes, token: bytes | None) -> None:
         self.plan, self.token_key, self.token = plan, token_key, token
         self.inputs = (*plan.key_fields, *plan.request_fields)
+        self.whole_rows = WholeRows.of(plan)
+        self._encodings, self._rows = _key_parts(plan)
 
     def look_up(self, entities: Any, request: Any = None) -> Lookup:
         """The look-up of one request.
@@ -176,6 +207,31 @@ class ReadyPlan:
             RequestError: a column missing, of another length, or of another type.
         """
         return Lookup(self, entities, request)
+
+    def keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
+        """What has to be read of these entities: the token, then the rows of each view and group, entity by entity."""
+        encoded = [encode.of_columns(entities, columns) for encode, columns in self._encodings]
+        keys = [self.token_key]
+        for number, prefix, suffix in self._rows:
+            # The key of a null entity is one that nothing is ever written to.
+            if suffix:
+                keys += [prefix + (entity or b"") + suffix for entity in encoded[number]]
+            else:
+                keys += [prefix + (entity or b"") for entity in encoded[number]]
+        return keys
+
+
+def _key_parts(
+    plan: OnlinePlan,
+) -> tuple[list[tuple[EntityKeys, Sequence[str]]], list[tuple[int, bytes, bytes]]]:
+    """The ways in which entities are encoded, each once; of each group of rows its way, and what is put around an entity."""
+    encodings: dict[Any, tuple[EntityKeys, Sequence[str]]] = {}
+    rows = []
+    for read in plan.reads:
+        how = (read.lookup.key_columns, read.keys.join_keys)
+        encodings.setdefault(how, (read.keys, read.lookup.key_columns))
+        rows += [(list(encodings).index(how), read.prefix, group.suffix) for group in read.groups]
+    return list(encodings.values()), rows
 
 
 class ServedProject(Project, Protocol):
@@ -266,21 +322,10 @@ class Lookup:
 
     def __init__(self, ready: ReadyPlan, entities: Any, request: Any) -> None:
         plan = ready.plan
-        self._plan, self._token = plan, ready.token
+        self._plan, self._token, self._whole_rows = plan, ready.token, ready.whole_rows
         self._entities, self._count = entity_columns(entities, plan.key_fields)
         self._request = request_columns(request, self._entities, plan.request_fields, self._count)
-        self.keys = [ready.token_key]
-        encoded: dict[Any, list[bytes]] = {}
-        for read in plan.reads:
-            how = (read.lookup.key_columns, read.keys.join_keys)
-            entities = encoded.get(how)
-            if entities is None:
-                # The key of a null entity is one that nothing is ever written to.
-                entities = [entity or b"" for entity in read.keys.of_columns(self._entities, read.lookup.key_columns)]
-                encoded[how] = entities
-            for group in read.groups:
-                prefix, suffix = read.prefix, group.suffix
-                self.keys += [prefix + e + suffix for e in entities] if suffix else [prefix + e for e in entities]
+        self.keys = ready.keys(self._entities)
 
     def answer(self, values: Sequence[bytes | None], at_instant: int, now: int) -> OnlineResponse | None:
         """The answer; None where the plan is not what is served any more.
@@ -304,6 +349,17 @@ class Lookup:
         for call in self._plan.calls:
             columns |= _call(call, columns, self._request)
         return OnlineResponse({name: columns[source] for name, source in self._plan.outputs}, self._plan.form)
+
+    @property
+    def form(self) -> AnswerForm:
+        """Names and types of the answer."""
+        return self._plan.form
+
+    def whole_answer(self, values: Sequence[bytes | None], now: int) -> WholeAnswer | None:
+        """The answer as of now where nothing is missing in it; None where :meth:`answer` has to say."""
+        if self._whole_rows is None or values[0] != self._token:
+            return None
+        return self._whole_rows.read(values, self._count, now)
 
     def _view_columns(self, read: ViewRead, rows: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
         if read.windows is not None:

@@ -8,14 +8,18 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Final, cast
 
 import hiredis
 import redis.exceptions as redis_exceptions
 
+from featurestore.online.awake import AwakeLoop
 from featurestore.online.redis_errors import reply_error
 
 _TIMEOUT_SECONDS: Final = 5.0
+_KEYS_A_COMMAND: Final = 1_000
+"""From so many keys on a command is sent at once: a server does nothing else while it answers one."""
 
 
 class PipelinedConnection(asyncio.Protocol):
@@ -30,6 +34,10 @@ class PipelinedConnection(asyncio.Protocol):
         self._timeout = timeout_seconds
         self._waiting: deque[Callable[[Any], None]] = deque()
         self._answered = 0
+        self._gathered: list[tuple[Sequence[bytes], Callable[[Any], None]]] = []
+        self._gathered_keys = 0
+        self._loop = asyncio.get_running_loop()
+        self._awake = AwakeLoop(self._loop)
         self._watch: asyncio.TimerHandle | None = None
         self._reader = hiredis.Reader(protocolError=redis_exceptions.InvalidResponse, replyError=reply_error)
         self._transport: asyncio.Transport | None = None
@@ -73,6 +81,37 @@ class PipelinedConnection(asyncio.Protocol):
         if self._watch is None:
             self._look_again(-1)
         return True
+
+    def read(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
+        """Read keys by ``MGET``, as :meth:`call` does, together with whatever else is read in this turn of the event loop.
+
+        One command for all of them: a write, a wake-up of the server and a command each would cost more than reading does.
+        """
+        if self.closed or self._transport is None:
+            return False
+        if not self._gathered:
+            self._loop.call_soon(self._send_gathered)
+        self._gathered.append((keys, done))
+        self._gathered_keys += len(keys)
+        if self._gathered_keys >= _KEYS_A_COMMAND:
+            self._send_gathered()
+        return True
+
+    def _send_gathered(self) -> None:
+        gathered, self._gathered, self._gathered_keys = self._gathered, [], 0
+        if not gathered:
+            return
+        if len(gathered) == 1:
+            (keys, done), *_ = gathered
+        else:
+            keys, done = list(chain.from_iterable(keys for keys, _ in gathered)), partial(_share, gathered)
+        if not self.call(done, b"MGET", *keys):
+            done(redis_exceptions.ConnectionError("the connection is closed"))
+        elif len(self._waiting) == 1:
+            self._awake.until(self._is_answered)
+
+    def _is_answered(self) -> bool:
+        return not self._waiting
 
     def _look_again(self, answered: int) -> None:
         """Close a connection that waits and was answered nothing since the last look: one timer for all that waits."""
@@ -118,6 +157,14 @@ class PipelinedConnection(asyncio.Protocol):
             self._watch.cancel()
         while self._waiting:
             self._waiting.popleft()(redis_exceptions.ConnectionError(str(exc or "the server closed the connection")))
+
+
+def _share(gathered: Sequence[tuple[Sequence[bytes], Callable[[Any], None]]], answer: Any) -> None:
+    """Give each of those who read together what it asked for, or what went wrong."""
+    at = 0
+    for keys, done in gathered:
+        done(answer if isinstance(answer, Exception) else answer[at : at + len(keys)])
+        at += len(keys)
 
 
 class SharedConnections:

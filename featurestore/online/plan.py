@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from featurestore.codec import RowReader
+from featurestore.codec import RowReader, WholeReader
 from featurestore.errors import NotFoundError, RequestError, RetrievalError
 from featurestore.features import OnDemandCall, ViewLookup, resolve_features
 from featurestore.online.keys import EntityKeys, version_prefix
@@ -25,9 +25,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class RowReading:
-    """Rows of one schema: what reads them, and the place among a group's features of each that they have."""
+    """Rows of one schema: what reads them, and the place among a group's features of each that they have.
+
+    Args:
+        whole: reads those in which all features are there.
+    """
 
     reader: RowReader
+    whole: WholeReader
     places: tuple[int, ...]
 
 
@@ -156,6 +161,7 @@ def _group(lookup: ViewLookup, suffix: str, schemas: Sequence[tuple[Field, ...]]
     readings = {}
     for header, codec in make_codecs(schemas).items():
         places = tuple(i for i, field in enumerate(fields) if field.name in codec.positions)
-        readings[header] = RowReading(codec.reader([fields[i].name for i in places]), places)
-    names = tuple(lookup.column(field.name) for field in fields)
-    return RowGroup(suffix.encode(), readings, names, tuple(fields))
+        names = [fields[i].name for i in places]
+        readings[header] = RowReading(codec.reader(names), codec.whole_reader(names), places)
+    columns = tuple(lookup.column(field.name) for field in fields)
+    return RowGroup(suffix.encode(), readings, columns, tuple(fields))

@@ -86,6 +86,10 @@ class ClusterOnlineStore:
         parts = [calls[at : at + _CALLS_A_PIPELINE] for at in range(0, len(calls), _CALLS_A_PIPELINE)]
         return sum(self._call(partial(run_scripts, calls=part)) for part in parts)
 
+    def add(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> Sequence[int]:  # noqa: ARG002
+        """See :class:`OnlineStore`. Writes none: the command for it takes keys of one slot only, and a slot has few."""
+        return range(len(keys))
+
     def put(self, key: bytes, value: bytes) -> None:
         """See :class:`OnlineStore`."""
         self._call(lambda client: client.set(key, value))

@@ -18,7 +18,7 @@ from redis.retry import Retry
 from featurestore.embedded import EmbeddedServer
 from featurestore.errors import ConfigError
 from featurestore.online.direct import DirectConnections
-from featurestore.online.forward_only import SCRIPT, script_calls
+from featurestore.online.forward_only import SCRIPT, bounded_parts, first_call, script_calls
 from featurestore.online.pipelined import SharedConnections
 from featurestore.online.redis_errors import translated
 
@@ -80,7 +80,7 @@ class RedisOnlineStore:
     def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
         """See :class:`OnlineStore`."""
         connection = self._shared.ready("")
-        return connection is not None and connection.call(done, b"MGET", *keys)
+        return connection is not None and connection.read(keys, done)
 
     def _connection_options(self) -> dict[str, Any]:
         pool = self._client().connection_pool
@@ -93,6 +93,21 @@ class RedisOnlineStore:
         calls = list(script_calls(keys, rows, replace_equal=replace_equal))
         parts = [calls[at : at + _CALLS_A_PIPELINE] for at in range(0, len(calls), _CALLS_A_PIPELINE)]
         return sum(self._call(partial(run_scripts, calls=part)) for part in parts)
+
+    def add(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> Sequence[int]:
+        """See :class:`OnlineStore`."""
+        left: list[int] = []
+        parts = list(bounded_parts(rows))
+        for at in range(0, len(parts), _CALLS_A_PIPELINE):
+            some = parts[at : at + _CALLS_A_PIPELINE]
+            answers = self._call(partial(_pipeline, calls=[first_call(keys[part], rows[part]) for part in some]))
+            for part, answer in zip(some, answers, strict=True):
+                if isinstance(answer, Exception):
+                    with translated(self.where):
+                        raise answer
+                if not answer:
+                    left += range(part.start, part.stop)
+        return left
 
     def put(self, key: bytes, value: bytes) -> None:
         """See :class:`OnlineStore`."""

@@ -19,7 +19,7 @@ def entity_columns(entities: Any, key_fields: Sequence[Field]) -> tuple[Mapping[
     Raises:
         RequestError: neither rows nor columns, columns of unequal length, a join key missing.
     """
-    columns, count = _columns("entities", entities, [field.name for field in key_fields])
+    columns, count = _columns("entities", entities, key_fields)
     for field in key_fields:
         if field.name not in columns:
             near = did_you_mean(field.name, columns)
@@ -40,7 +40,7 @@ def request_columns(
     """
     if not fields:
         return {}
-    given, length = _columns("request", request, [f.name for f in fields]) if request is not None else ({}, count)
+    given, length = _columns("request", request, fields) if request is not None else ({}, count)
     if length != count and given:
         raise RequestError(
             f"request has {length} rows for {count} entities", hint="send one request row for each entity, in order"
@@ -57,22 +57,17 @@ def request_columns(
     return made
 
 
-def _columns(what: str, given: Any, wanted: Sequence[str]) -> tuple[Mapping[str, Sequence[Any]], int]:
+def _columns(what: str, given: Any, fields: Sequence[Field]) -> tuple[Mapping[str, Sequence[Any]], int]:
     if isinstance(given, Mapping):
-        given = {
-            name: values.tolist() if hasattr(values, "tolist") else values for name, values in given.items()
-        }  # NumPy, pandas
-        given = {name: values.to_list() if hasattr(values, "to_list") else values for name, values in given.items()}  # Polars
-        for name, values in given.items():
-            if isinstance(values, str | bytes) or not isinstance(values, Sequence):
-                raise RequestError(f"{what}: {name!r} is {values!r}, not a list", hint=f'write {{"{name}": [{values!r}]}}')
-        lengths = {len(values) for values in given.values()}
+        if set(map(type, given.values())) != {list}:
+            given = _listed(what, given)
+        lengths = set(map(len, given.values()))
         if len(lengths) > 1:
             sizes = ", ".join(f"{name}: {len(values)}" for name, values in given.items())
             raise RequestError(f"{what}: the columns differ in length ({sizes})", hint="send one value for each entity")
         return given, lengths.pop() if lengths else 0
     if isinstance(given, Sequence) and not isinstance(given, str | bytes):
-        rows = list(given)
+        rows, wanted = list(given), [field.name for field in fields]
         for i, row in enumerate(rows):
             if not isinstance(row, Mapping):
                 raise RequestError(
@@ -84,6 +79,17 @@ def _columns(what: str, given: Any, wanted: Sequence[str]) -> tuple[Mapping[str,
         names = rows[0] if rows else wanted
         return {name: [row.get(name) for row in rows] for name in names}, len(rows)
     raise RequestError(f"{what} is {type(given).__name__}", hint="send a list of rows, or a mapping of columns")
+
+
+def _listed(what: str, given: Mapping[str, Any]) -> Mapping[str, Sequence[Any]]:
+    columns = {
+        name: values.tolist() if hasattr(values, "tolist") else values for name, values in given.items()
+    }  # NumPy, pandas
+    columns = {name: values.to_list() if hasattr(values, "to_list") else values for name, values in columns.items()}  # Polars
+    for name, values in columns.items():
+        if isinstance(values, str | bytes) or not isinstance(values, Sequence):
+            raise RequestError(f"{what}: {name!r} is {values!r}, not a list", hint=f'write {{"{name}": [{values!r}]}}')
+    return columns
 
 
 def _typed(field: Field, values: Sequence[Any]) -> Column:

@@ -41,6 +41,15 @@ class OnlineStore(Protocol):
             replace_equal: write rows that are exactly as new, too.
         """
 
+    def add(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> Sequence[int]:
+        """Write packed rows of keys that the store does not hold: the places of those that were not written.
+
+        Cheaper than :meth:`write`, which has to follow for the rest: also rows of new keys may be among it.
+
+        Args:
+            keys: no key twice.
+        """
+
     def put(self, key: bytes, value: bytes) -> None:
         """Write one value, whatever was there."""
 

@@ -35,6 +35,11 @@ plain = FeatureView("plain", entities=[user], source=payments, features=KINDS, t
 newest = FeatureView("newest", entities=[user], source=payments, features={"amount": t.Int64, "share": t.Float64},
                      last_non_null=True)
 pair = FeatureView("pair", entities=[user, shop], source=payments, features={"amount": t.Int64})
+full = FeatureView("full", entities=[user], source=payments, ttl="60m", features={
+    "small": t.Int8, "ratio": t.Float32, "flag": t.Bool, "wide": t.UInt64, "level": t.Float64, "word": t.String,
+    "until": t.Timestamp, "mark": t.Bytes})
+numbers = FeatureView("numbers", entities=[user], source=payments, features={
+    "wide": t.UInt64, "ratio": t.Float32, "small": t.Int8, "level": t.Float64})
 counted = FeatureView("counted", entities=[user], source=payments, aggregations=[
     Aggregation("amount", "sum", windows=["30m"]), Aggregation(None, "count", windows=["2h"], name="n")])
 
@@ -64,6 +69,12 @@ def rows() -> pl.DataFrame:
             "price": pl.Series([f"{n}.50" for n in range(size)]).str.to_decimal(scale=2).cast(pl.Decimal(10, 2)),
             "until": [START + timedelta(hours=n) for n in range(size)],
             "day": [(START + timedelta(days=n)).date() for n in range(size)],
+            "small": pl.Series([n - 20 for n in range(size)], dtype=pl.Int8),
+            "ratio": pl.Series([n / 7 for n in range(size)], dtype=pl.Float32),
+            "flag": [n % 2 == 0 for n in range(size)],
+            "wide": pl.Series([2**63 + n if n % 2 else n for n in range(size)], dtype=pl.UInt64),
+            "level": [float("nan") if n == 3 else n * 1e17 / 3 for n in range(size)],
+            "word": [f",null{n}" for n in range(size)],
             "tags": pl.Series([[1.5, float("nan")] if n % 2 else [] for n in range(size)], dtype=pl.List(pl.Float64)),
         }
     )

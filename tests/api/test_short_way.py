@@ -36,7 +36,19 @@ def service(folder: Path) -> Iterator[ShortServed]:
 USERS = st.sampled_from([*(f"u{n}" for n in range(38)), "a|b{c}", "ü%", "nobody", ""]) | st.none()
 ODD = st.one_of(USERS, st.integers(), st.booleans(), st.floats(allow_nan=False), st.lists(st.none(), max_size=1))
 FEATURES = st.sampled_from(
-    ["one", "many", ["plain"], ["plain:share", "plain:amount"], ["newest"], ["pair:amount", "plain:note"], ["counted"]]
+    [
+        "one",
+        "many",
+        ["plain"],
+        ["plain:share", "plain:amount"],
+        ["newest"],
+        ["pair:amount", "plain:note"],
+        ["counted"],
+        ["full"],
+        ["numbers"],
+        ["numbers:ratio", "full:small", "numbers:wide", "full:mark"],
+        ["full:until", "newest:amount"],
+    ]
 )
 LISTS = st.lists(st.sampled_from(["plain:share", "newest:amount", "counted:n", "plain:tags", "nowhere:x", "plain"]), max_size=3)
 
@@ -120,6 +132,28 @@ def test_feasts_requests_are_answered_alike(service: ShortServed, body: dict[str
     status, answer, _ = service.ask(body, LONG_WAY, path=FEAST)
     assert service.ask(body, path=FEAST)[:2] == (status, answer)
     assert short_answer(service, body, FEAST) == ((status, answer) if status == 200 else None)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    users=st.lists(st.sampled_from([f"u{n}" for n in range(1, 38)]), max_size=40),
+    features=st.lists(
+        st.sampled_from(
+            [f"numbers:{n}" for n in ("wide", "ratio", "small", "level")] + ["full:word", "full:mark", "full:until"]
+        ),
+        min_size=1,
+        unique=True,
+    ),
+    full=st.booleans(),
+)
+def test_feasts_answers_without_a_gap_are_written_alike(
+    service: ShortServed, users: list[str], features: list[str], full: bool
+) -> None:
+    service.clock.instant = START + timedelta(minutes=200)
+    body = {"features": features, "entities": {"user": users}, "full_feature_names": full}
+    status, answer, _ = service.ask(body, LONG_WAY, path=FEAST)
+    assert status == 200
+    assert short_answer(service, body, FEAST) == (status, answer)
 
 
 # -- connections ---------------------------------------------------------------------------------------------------------

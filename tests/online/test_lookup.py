@@ -13,9 +13,9 @@ import pytest
 
 from featurestore import Entity, FeatureService, FeatureView, RequestSource, feature_view, on_demand_feature_view
 from featurestore import types as t
-from featurestore.errors import RequestError
+from featurestore.errors import RegistryError, RequestError
 from featurestore.materialize import materialize
-from featurestore.online import aget_online_features, get_online_features
+from featurestore.online import OnlineReader, aget_online_features, get_online_features
 from featurestore.registry.definitions import OnDemandFeatureView
 from tests.online.projects import SCHEMA, USER, SmallProject, minutes, payments, row
 
@@ -242,3 +242,50 @@ def test_plans_are_made_once_a_revision(small: SmallProject) -> None:
     small.apply(PAYMENTS, LATEST, FeatureService("model", [LATEST["note"]]))
     assert list(get_online_features(small, "model", users("a")).to_dict()) == ["note"]
     assert small.online_reader._known is not known
+
+
+def test_the_catalog_is_asked_beside_requests_before_they_have_to_wait_for_it(small: SmallProject) -> None:
+    small.apply(PAYMENTS, LATEST)
+    seconds = [0.0]
+    reader = OnlineReader(small, refresh_seconds=10, timer=lambda: seconds[-1])
+    reader.read("latest:amount", users("a"))
+
+    async def ask() -> bool:
+        return reader.at_hand("latest:amount") is not None  # asyncio.run waits for the thread that it starts
+
+    def answers(*instants: float) -> list[bool]:
+        found = []
+        for instant in instants:
+            seconds.append(instant)
+            found.append(asyncio.run(ask()))
+        return found
+
+    assert answers(4, 6, 15, 24) == [True] * 4
+    assert answers(35) == [False]  # nobody came for ten seconds
+    reader.read("latest:amount", users("a"))
+    small.apply(PAYMENTS, LATEST, NEWEST)
+    assert answers(41, 42) == [True, False]  # asked meanwhile: another revision
+    assert reader.known_revision == reader.revision == 2
+
+
+def test_a_catalog_that_is_away_is_told_by_who_has_to_ask_it(small: SmallProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.apply(PAYMENTS, LATEST)
+    seconds = [0.0]
+    reader = OnlineReader(small, refresh_seconds=10, timer=lambda: seconds[-1])
+    reader.read("latest:amount", users("a"))
+
+    def away() -> None:
+        raise RegistryError("away", hint="start it")
+
+    monkeypatch.setattr(small.catalog, "newest", away)
+
+    async def ask() -> bool:
+        return reader.at_hand("latest:amount") is not None
+
+    for instant in (6.0, 9.0):
+        seconds.append(instant)
+        assert asyncio.run(ask())
+    seconds.append(10.0)
+    assert not asyncio.run(ask())
+    with pytest.raises(RegistryError):
+        reader.read("latest:amount", users("a"))

@@ -31,6 +31,26 @@ def naive(rows: Any) -> set[Any]:
     return set(found.values())
 
 
+SPELLINGS = {
+    "as they are": pl.col("k"),
+    "the whole of Int8": (pl.col("k") * 85 - 128).cast(pl.Int8),
+    "the end of UInt64": (pl.col("k").cast(pl.UInt64) + (2**64 - 4)),
+    "the ends of Int64": pl.col("k").replace_strict(
+        [*range(4)], [-(2**63), 1 - 2**63, 2**63 - 2, 2**63 - 1], return_dtype=pl.Int64
+    ),
+    "negative": pl.col("k") - 1_000,
+    "far apart": pl.col("k") * 10**12,
+    "text": pl.col("k").cast(pl.String),
+}
+
+
+@given(rows=ROWS, spelling=st.sampled_from(list(SPELLINGS)))
+def test_it_is_the_greatest_however_keys_are_spelled(rows: Any, spelling: str) -> None:
+    frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")
+    named = frame.with_columns(SPELLINGS[spelling].alias("key"))
+    assert set(newest_rows(named, ["key"]).drop("key").rows()) == naive(rows)
+
+
 @given(rows=ROWS, cut=st.integers(1, 7), most=st.integers(1, 6), ordered=st.booleans())
 def test_it_is_the_greatest_of_each_key(rows: Any, cut: int, most: int, ordered: bool) -> None:
     frame = pl.DataFrame(rows, schema=SCHEMA, orient="row")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+import redis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -91,6 +92,40 @@ def test_any_order_of_writes_ends_in_the_newest_row(store: OnlineStore, writes: 
     assert [decode_order(r) for r in store.read(keys) if r] == [max(w[1:] for w in writes if w[0] == key) for key in keys]
 
 
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    held=st.dictionaries(st.integers(0, 2_400), st.integers(0, 2), max_size=4),
+    count=st.sampled_from([0, 1, 999, 1_001, 2_400]),
+    replace_equal=st.booleans(),
+)
+def test_adding_and_then_writing_what_is_left_is_writing(
+    store: OnlineStore, held: dict[int, int], count: int, replace_equal: bool
+) -> None:
+    keys, rows = [b"{%d}" % i for i in range(count)], [row(1, value=b"new") for _ in range(count)]
+    before = [b"{%d}" % i for i in held], [row(event, value=b"old") for event in held.values()]
+    delete_prefix(store, b"")
+    store.write(*before)
+    written = store.write(keys, rows, replace_equal=replace_equal)
+    expected = store.read(keys)
+    delete_prefix(store, b"")
+    store.write(*before)
+    left = store.add(keys, rows)
+    assert not {i for i in held if i < count} - set(left)
+    rest = store.write([keys[i] for i in left], [rows[i] for i in left], replace_equal=replace_equal)
+    assert (count - len(left) + rest, store.read(keys)) == (written, expected)
+
+
+def test_one_server_takes_new_rows_at_once(store_urls: dict[str, str], tmp_path: Path) -> None:
+    opened = open_online_store(Config("test", tmp_path, online=OnlineConfig(url=store_urls["unix"])))
+    delete_prefix(opened, b"")
+    keys, rows = [b"%d" % i for i in range(2_400)], [row(1)] * 2_400
+    assert list(opened.add(keys, rows)) == []
+    opened.delete(keys[1_000:])
+    assert list(opened.add(keys, rows)) == list(range(1_000))
+    assert opened.read(keys) == rows
+    opened.close()
+
+
 def test_many_rows_go_in_several_calls(store: OnlineStore) -> None:
     keys = [b"{%d}" % i for i in range(2_500)]
     assert store.write(keys, [row(i) for i in range(2_500)]) == 2_500
@@ -115,6 +150,22 @@ def test_writers_at_the_same_time_agree_on_the_newest(store: OnlineStore) -> Non
     for thread in threads:
         thread.join()
     assert store.read(keys) == [row(99, 3)] * 50
+
+
+def test_writers_that_add_at_the_same_time_agree_on_the_newest(store: OnlineStore) -> None:
+    keys = [b"{%d}" % i for i in range(3_000)]
+
+    def write(seed: int) -> None:
+        for event in random.Random(seed).sample(range(10), 10):
+            left = store.add(keys, [row(event, seed)] * len(keys))
+            store.write([keys[i] for i in left], [row(event, seed)] * len(left))
+
+    threads = [threading.Thread(target=write, args=(seed,)) for seed in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.read(keys) == [row(9, 2)] * len(keys)
 
 
 def test_scan_and_delete_by_prefix_leave_the_rest(store: OnlineStore) -> None:
@@ -149,9 +200,44 @@ def test_concurrent_requests_share_a_connection_and_get_their_own_answers(store:
     assert run(store, all_of_them()) == [[row(i), row(199 - i)] for i in range(200)]  # in another event loop
 
 
-def test_a_script_cache_that_was_flushed_is_filled_again(store_urls: dict[str, str], tmp_path: Path) -> None:
-    import redis
+def read_together(store: OnlineStore, requests: list[list[bytes]], *, lost: bool = False) -> list[Any]:
+    """What each is given where all are read in one turn of an event loop; ``lost``: the connection closes before they leave."""
 
+    async def main() -> list[Any]:
+        await store.aread([b"!"])
+        loop = asyncio.get_running_loop()
+        futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in requests]
+        for keys, future in zip(requests, futures, strict=True):
+            assert store.read_soon(keys, future.set_result)
+        if lost:
+            await store.aclose()
+            assert not store.read_soon([b"!"], print)
+        return await asyncio.gather(*futures)
+
+    return run(store, main())
+
+
+def test_what_is_read_in_one_turn_is_read_together(store_urls: dict[str, str], tmp_path: Path) -> None:
+    opened = open_online_store(Config("test", tmp_path, online=OnlineConfig(url=store_urls["tcp"])))
+    keys = [b"{%d}" % i for i in range(1_500)]
+    opened.write(keys, [row(i) for i in range(1_500)])
+    with redis.Redis.from_url(store_urls["tcp"]) as client:
+        before = client.info("commandstats")["cmdstat_mget"]["calls"]
+        asked = [keys[:3], [keys[7]], [b"none", keys[7]], keys[:1_400], keys[90:94]]
+        assert read_together(opened, asked) == [[None if k == b"none" else row(keys.index(k)) for k in some] for some in asked]
+        # The one that opened the connection, the first four, which are as many keys as a command takes, and the last.
+        assert client.info("commandstats")["cmdstat_mget"]["calls"] - before == 3
+    opened.close()
+
+
+def test_a_connection_that_is_lost_tells_everyone_who_reads(store_urls: dict[str, str], tmp_path: Path) -> None:
+    opened = open_online_store(Config("test", tmp_path, online=OnlineConfig(url=store_urls["tcp"])))
+    found = read_together(opened, [[b"a"], [b"b", b"c"]], lost=True)
+    assert [type(answer) for answer in found] == [redis.exceptions.ConnectionError] * 2
+    opened.close()
+
+
+def test_a_script_cache_that_was_flushed_is_filled_again(store_urls: dict[str, str], tmp_path: Path) -> None:
     opened = open_online_store(Config("test", tmp_path, online=OnlineConfig(url=store_urls["tcp"])))
     opened.delete([b"flushed"])
     for event in (1, 2):

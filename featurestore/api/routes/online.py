@@ -17,12 +17,13 @@ import msgspec
 
 from featurestore.api.errors import answer, internal_answer
 from featurestore.api.limits import ARROW_STREAM, JSON, check_entity_count, content_type, decode_json, header, read_body
-from featurestore.api.online_answers import answer_arrow, answer_json, count_statuses
+from featurestore.api.online_answers import answer_arrow, answer_json, count_statuses, whole_json
 from featurestore.api.rows import columns_of
 from featurestore.api.schemas import Columns, OnlineRequest, Rows, json_body
 from featurestore.api.wire import decode_column, decoder
 from featurestore.errors import FeatureStoreError
 from featurestore.online import OnlineReader
+from featurestore.online.response import PRESENT
 from featurestore.registry.types import DataType, Date, Timestamp
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
     from featurestore.api.service import Service
     from featurestore.online import OnlineResponse
-    from featurestore.online.lookup import Lookup
-    from featurestore.registry.records import Field
+    from featurestore.online.lookup import Lookup, ReadyPlan
     from featurestore.store import FeatureStore
 
 PATH: Final = "/v1/online-features"
@@ -81,13 +81,13 @@ class OnlineFeatures:
         ready = self.reader.at_hand(request.features, full_feature_names=request.full_feature_names)
         if ready is None:
             return None
-        lookup = ready.look_up(*_values(_coded(ready.inputs), request))
+        lookup = ready.look_up(*_values(_coded(ready), request))
         return ShortLookup(lookup, self, entities)
 
     async def look_up(self, request: OnlineRequest) -> OnlineResponse:
         """The answer to a parsed request, counted."""
         entities = check_entity_count(request.entities, self.max_entities)
-        given, asked = _values(_coded(self.reader.inputs(request.features)), request)
+        given, asked = _values(_coded(self.reader.ready(request.features)), request)
         response = await self.reader.aread(
             request.features, given, request=asked, full_feature_names=request.full_feature_names, at=request.at
         )
@@ -123,20 +123,26 @@ class ShortLookup:
 
     def body(self, values: Sequence[bytes | None]) -> bytes | None:
         """The answer, counted; None where something else is served by now."""
-        now = self.route.reader.now()
+        now, counted = self.route.reader.now(), self.route.service.metrics.count_features
+        whole = self.lookup.whole_answer(values, now)
+        if whole is not None:
+            counted({PRESENT: whole.count * len(whole.columns)}, whole.count)
+            return whole_json(whole, self.lookup.form)
         response = self.lookup.answer(values, now, now)
         if response is None:
             return None
         body = answer_json(response)
-        self.route.service.metrics.count_features(count_statuses(response), self.entities)
+        counted(count_statuses(response), self.entities)
         return body
 
 
 @lru_cache(maxsize=1024)
-def _coded(inputs: tuple[Field, ...]) -> Mapping[str, DataType]:
+def _coded(ready: ReadyPlan) -> Mapping[str, DataType]:
     """The columns of a request whose JSON form is not the value itself; dates and instants the reader takes as text."""
     return {
-        field.name: field.type for field in inputs if field.type not in (Timestamp, Date) and decoder(field.type) is not None
+        field.name: field.type
+        for field in ready.inputs
+        if field.type not in (Timestamp, Date) and decoder(field.type) is not None
     }
 
 
