@@ -89,10 +89,10 @@ class _Writer:
         count = answer.count
         frame = self._framed if count * len(self._names) <= _MOST_FRAMED else self._frame
         statuses, end = frame(count)
-        texts = [times_json(times) for times in answer.times]
-        if len(texts) == 1:
-            times = texts[0].join(self._around)
+        if len(answer.times) == 1:
+            times = times_json(answer.times[0]).join(self._around)
         else:
+            texts = [times_json(times) for times in answer.times]
             times = b"".join([head + texts[view] for head, view in zip(self._heads, answer.views, strict=True)])
         return b"".join((b'{"features":', self._values(list(answer.columns)), statuses, times, end))
 

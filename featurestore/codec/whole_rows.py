@@ -73,7 +73,19 @@ class WholeReader:
 
     def read(self, rows: Sequence[bytes]) -> Whole | None:
         """What rows hold, one at least; None where one of them has a null, is of another schema, or was cut."""
+        if len(rows) == 1:
+            return self._one(rows[0])
         return self._few(rows) if len(rows) <= _FEW else self._many(rows)
+
+    def _one(self, row: bytes) -> Whole | None:
+        at = self._values_at
+        if len(row) < self._record.itemsize or not row.startswith(self._header) or row[HEADER.size : at] != self._no_nulls:
+            return None
+        time, slots = _EVENT_TIME.unpack_from(row, ORDER_START)[0] - BIAS, self._slots
+        if slots is None:
+            return Whole(self._reader.read([row])[0], (time,), time, time)
+        columns = list(zip(self._unpack(row, at)))  # noqa: B905 - of one record
+        return Whole(columns if self._is_all else [columns[slot] for slot in slots], (time,), time, time)
 
     def _few(self, rows: Sequence[bytes]) -> Whole | None:
         header, no_nulls, at = self._header, self._no_nulls, self._values_at

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
-_MOST_SECONDS: Final = 150e-6
+_MOST_SECONDS: Final = 200e-6
 _MOST_SKIPPED: Final = 1_023
 
 

@@ -107,7 +107,7 @@ class PipelinedConnection(asyncio.Protocol):
             keys, done = list(chain.from_iterable(keys for keys, _ in gathered)), partial(_share, gathered)
         if not self.call(done, b"MGET", *keys):
             done(redis_exceptions.ConnectionError("the connection is closed"))
-        elif len(self._waiting) == 1:
+        elif len(gathered) == 1 == len(self._waiting):
             self._awake.until(self._is_answered)
 
     def _is_answered(self) -> bool:

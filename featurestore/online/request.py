@@ -58,7 +58,7 @@ def request_columns(
 
 
 def _columns(what: str, given: Any, fields: Sequence[Field]) -> tuple[Mapping[str, Sequence[Any]], int]:
-    if isinstance(given, Mapping):
+    if type(given) is dict or isinstance(given, Mapping):  # the second takes longer than all else here
         if set(map(type, given.values())) != {list}:
             given = _listed(what, given)
         lengths = set(map(len, given.values()))

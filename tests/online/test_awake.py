@@ -47,7 +47,7 @@ def test_it_stays_awake_until_the_answer_is_there() -> None:
 def test_it_does_not_stay_awake_for_long() -> None:
     turns = Turns()
     awake(turns).until(lambda: False)
-    assert turns.run() == 15
+    assert turns.run() == 20
 
 
 def test_with_one_core_it_sleeps() -> None:
