@@ -84,7 +84,7 @@ class WholeReader:
         time, slots = _EVENT_TIME.unpack_from(row, ORDER_START)[0] - BIAS, self._slots
         if slots is None:
             return Whole(self._reader.read([row])[0], (time,), time, time)
-        columns = list(zip(self._unpack(row, at)))  # noqa: B905 - of one record
+        columns = list(zip(self._unpack(row, at)))
         return Whole(columns if self._is_all else [columns[slot] for slot in slots], (time,), time, time)
 
     def _few(self, rows: Sequence[bytes]) -> Whole | None:
