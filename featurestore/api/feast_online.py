@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,7 @@ from featurestore.online import OnlineReader
 from featurestore.registry.records import Field
 
 if TYPE_CHECKING:
-    from featurestore.online.lookup import Lookup
+    from featurestore.online.ready_plan import Lookup
     from featurestore.online.response import Column
     from featurestore.online.whole_rows import WholeAnswer
     from featurestore.store import FeatureStore
@@ -48,18 +49,21 @@ class FeastOnline:
         self._store = store
         self.reader = OnlineReader(store, refresh_seconds=_REFRESH_SECONDS)
         self._names: FeastNames | None = None
-        self._revision = -1
+        self._revision, self._checked_at = -1, 0.0
         self._by_entity: Mapping[str, str] = {}
 
     @property
     def names(self) -> FeastNames:
         """Feast's names; of the newest revision, which may go unnoticed as long as it may in online answers."""
-        revision = self.reader.revision
-        if self._names is None or self._revision != revision:
-            self._names, self._revision = FeastNames.of(self._store.catalog.definitions()), revision
-            entities = self._names.definitions.entities.values()
-            # Feast takes the name of an entity for its join key.
-            self._by_entity = {e.name: e.join_keys[0].name for e in entities if len(e.join_keys) == 1}
+        if self._names is None or time.monotonic() - self._checked_at >= _REFRESH_SECONDS:
+            newest = self._store.catalog.newest()
+            number = newest.number if newest else 0
+            if self._names is None or self._revision != number:
+                self._names, self._revision = FeastNames.of(self._store.catalog.definitions()), number
+                entities = self._names.definitions.entities.values()
+                # Feast takes the name of an entity for its join key.
+                self._by_entity = {e.name: e.join_keys[0].name for e in entities if len(e.join_keys) == 1}
+            self._checked_at = time.monotonic()
         return self._names
 
     async def look_up(

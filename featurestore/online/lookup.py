@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from featurestore.errors import NotFoundError, OnlineStoreError, RequestError, RetrievalError
-from featurestore.features import OnDemandCall, references_of
-from featurestore.online.keys import EntityKeys, as_instant, generation_key
-from featurestore.online.plan import OnlinePlan, ViewRead, make_plan
-from featurestore.online.request import entity_columns, request_columns
-from featurestore.online.response import NOT_FOUND, NULL, PRESENT, AnswerForm, Column, OnlineResponse, Status
-from featurestore.online.row_columns import check_held, row_columns
-from featurestore.online.whole_rows import WholeAnswer, WholeRows
-from featurestore.online.window_blocks import UnknownRowError
+from featurestore.features import references_of
+from featurestore.online.keys import as_instant, generation_key
+from featurestore.online.plan import make_plan
+from featurestore.online.ready_plan import ReadyPlan
+from featurestore.online.response import OnlineResponse
 from featurestore.project import Project
-from featurestore.registry import types as t
 from featurestore.time import to_micros
 
 if TYPE_CHECKING:
@@ -138,11 +134,6 @@ class OnlineReader:
         return self.ready(features).plan.key_fields
 
     @property
-    def revision(self) -> int:
-        """The newest revision, unnoticed for no longer than it may be; 0: there is none."""
-        return self._current().revision
-
-    @property
     def known_revision(self) -> int | None:
         """The revision that :meth:`at_hand` answers by, if it does."""
         return None if self._known is None else self._known.revision
@@ -185,53 +176,6 @@ class OnlineReader:
                 known.plans.clear()
             known.plans[key] = ready
         return ready
-
-
-class ReadyPlan:
-    """A plan, and the token that says whether what it reads is still what is served.
-
-    Attributes:
-        inputs: the columns that a request brings: join keys, then what request sources need.
-    """
-
-    def __init__(self, plan: OnlinePlan, token_key: bytes, token: bytes | None) -> None:
-        self.plan, self.token_key, self.token = plan, token_key, token
-        self.inputs = (*plan.key_fields, *plan.request_fields)
-        self.whole_rows = WholeRows.of(plan)
-        self._encodings, self._rows = _key_parts(plan)
-
-    def look_up(self, entities: Any, request: Any = None) -> Lookup:
-        """The look-up of one request.
-
-        Raises:
-            RequestError: a column missing, of another length, or of another type.
-        """
-        return Lookup(self, entities, request)
-
-    def keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
-        """What has to be read of these entities: the token, then the rows of each view and group, entity by entity."""
-        encoded = [encode.of_columns(entities, columns) for encode, columns in self._encodings]
-        keys = [self.token_key]
-        for number, prefix, suffix in self._rows:
-            # The key of a null entity is one that nothing is ever written to.
-            if suffix:
-                keys += [prefix + (entity or b"") + suffix for entity in encoded[number]]
-            else:
-                keys += [prefix + (entity or b"") for entity in encoded[number]]
-        return keys
-
-
-def _key_parts(
-    plan: OnlinePlan,
-) -> tuple[list[tuple[EntityKeys, Sequence[str]]], list[tuple[int, bytes, bytes]]]:
-    """The ways in which entities are encoded, each once; of each group of rows its way, and what is put around an entity."""
-    encodings: dict[Any, tuple[EntityKeys, Sequence[str]]] = {}
-    rows = []
-    for read in plan.reads:
-        how = (read.lookup.key_columns, read.keys.join_keys)
-        encodings.setdefault(how, (read.keys, read.lookup.key_columns))
-        rows += [(list(encodings).index(how), read.prefix, group.suffix) for group in read.groups]
-    return list(encodings.values()), rows
 
 
 class ServedProject(Project, Protocol):
@@ -317,64 +261,6 @@ def _plan_key(definitions: Definitions, features: Any) -> Any:
         raise RequestError(error.message, hint=error.hint) from error
 
 
-class Lookup:
-    """One request on its way: its keys, and the answer once their values are there."""
-
-    def __init__(self, ready: ReadyPlan, entities: Any, request: Any) -> None:
-        plan = ready.plan
-        self._plan, self._token, self._whole_rows = plan, ready.token, ready.whole_rows
-        self._entities, self._count = entity_columns(entities, plan.key_fields)
-        self._request = request_columns(request, self._entities, plan.request_fields, self._count)
-        self.keys = ready.keys(self._entities)
-
-    def answer(self, values: Sequence[bytes | None], at_instant: int, now: int) -> OnlineResponse | None:
-        """The answer; None where the plan is not what is served any more.
-
-        Args:
-            values: of ``keys``.
-            at_instant: what is asked about, microseconds.
-            now: what the clock says.
-        """
-        if values[0] != self._token:
-            return None
-        columns: dict[str, Column] = {}
-        at = 1
-        try:
-            for read in self._plan.reads:
-                end = at + self._count * len(read.groups)
-                columns |= self._view_columns(read, values[at:end], at_instant, now)
-                at = end
-        except UnknownRowError:
-            return None
-        for call in self._plan.calls:
-            columns |= _call(call, columns, self._request)
-        return OnlineResponse({name: columns[source] for name, source in self._plan.outputs}, self._plan.form)
-
-    @property
-    def form(self) -> AnswerForm:
-        """Names and types of the answer."""
-        return self._plan.form
-
-    def whole_answer(self, values: Sequence[bytes | None], now: int) -> WholeAnswer | None:
-        """The answer as of now where nothing is missing in it; None where :meth:`answer` has to say."""
-        if self._whole_rows is None or values[0] != self._token:
-            return None
-        return self._whole_rows.read(values, self._count, now)
-
-    def _view_columns(self, read: ViewRead, rows: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
-        if read.windows is not None:
-            found = read.windows.columns(rows, instant, now)
-            columns = {read.lookup.column(name): column for name, column in found.items()}
-        else:
-            if instant < now:
-                check_held(read, rows, instant)
-            columns = row_columns(read, rows, self._count, instant)
-        for name, field in read.missing:
-            if name not in columns:
-                columns[name] = Column(field, [None] * self._count, [NOT_FOUND] * self._count, [None] * self._count)
-        return columns
-
-
 def _past(name: str, value: datetime | str, now: int) -> int:
     try:
         moment = as_instant(value)
@@ -384,22 +270,3 @@ def _past(name: str, value: datetime | str, now: int) -> int:
     if instant > now:
         raise RequestError(f"{name} is {value}, in the future", hint=f"leave {name} out to ask about now")
     return instant
-
-
-def _call(call: OnDemandCall, columns: Mapping[str, Column], request: Mapping[str, Column]) -> dict[str, Column]:
-    import polars as pl
-    import pyarrow as pa
-
-    from featurestore.transforms.on_demand import run_on_demand
-
-    arrays = {}
-    for name, source in call.inputs:
-        column = columns[source] if source in columns else request[source]
-        arrays[name] = pa.array(column.values, t.to_arrow(column.field.type))
-    result = run_on_demand(call.view, pl.DataFrame(pl.from_arrow(pa.table(arrays))))
-    made = {}
-    for field in call.features:
-        values = result[field.name].to_list()
-        statuses: list[Status] = [NULL if value is None else PRESENT for value in values]
-        made[call.column(field.name)] = Column(field, values, statuses, [None] * len(values))
-    return made

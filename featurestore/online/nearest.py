@@ -14,8 +14,9 @@ from featurestore.codec import ORDER_START, decode_order
 from featurestore.codec.vectors import Vectors, is_vector, read_vectors
 from featurestore.errors import RequestError
 from featurestore.online.distances import NearestRows, VectorQuery
-from featurestore.online.lookup import ATTEMPTS, ReadyPlan, ServedProject, restless
+from featurestore.online.lookup import ATTEMPTS, ServedProject, restless
 from featurestore.online.plan import RowGroup, ViewRead
+from featurestore.online.ready_plan import ReadyPlan
 from featurestore.online.response import OnlineResponse
 from featurestore.registry import types as t
 

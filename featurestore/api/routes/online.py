@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from featurestore.api.service import Service
     from featurestore.online import OnlineResponse
-    from featurestore.online.lookup import Lookup, ReadyPlan
+    from featurestore.online.ready_plan import Lookup, ReadyPlan
     from featurestore.store import FeatureStore
 
 PATH: Final = "/v1/online-features"
