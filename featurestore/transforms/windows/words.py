@@ -35,9 +35,7 @@ class RunningTotals:
         digits: of a run of the integers the clean digits of their sizes, and which are negative; None for none.
     """
 
-    def __init__(
-        self, xp: Any, size: int, bits: int, digits: Callable[[slice], tuple[Sequence[Array], Array | None]]
-    ) -> None:
+    def __init__(self, xp: Any, size: int, bits: int, digits: Callable[[slice], tuple[Sequence[Array], Array | None]]) -> None:
         self._xp = xp
         bits += size.bit_length() + 1  # those of a sum, and its sign
         self._digits = -(-bits // DIGIT)
@@ -103,7 +101,6 @@ class RunningTotals:
                 part = part << place if place >= 0 else part >> -place
                 word = part if word is None else word | part
         return self._xp.zeros(digits[0].size, dtype=self._xp.uint64) if word is None else word
-
 
     def _digit(self, words: Sequence[Array], k: int) -> Array:
         """The ``k``-th digit of integers given by their words; of the last all that is left, with the sign."""
