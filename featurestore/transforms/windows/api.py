@@ -130,7 +130,8 @@ class _Group:
 
     def compute(self, layout: Layout, rows: HostArray, labels: HostArray) -> None:
         """Answer one bucket's labels."""
-        values = Values(layout, rows, self.mask, self.operand, skip_nan=self.skip_nan)
+        spreads = any(feature.function.name in ("var", "std") for feature, _ in self.collectors.values())
+        values = Values(layout, rows, self.mask, self.operand, skip_nan=self.skip_nan, spreads=spreads)
         joint: dict[tuple[Any, ...], Ranges] = {}
         for members in self._by_kernel().values():
             feature = members[0][0]
