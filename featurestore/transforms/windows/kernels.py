@@ -10,11 +10,11 @@ much as without (``Values.pieces``):
 function                    method                              time                                  known
 ==========================  ==================================  ====================================  ============
 count, any, all             prefix counts                       n + m                                 (n + m) log n
-sum, mean                   exact prefix sums (``exact.py``)    (n + m) d                             (n + m) d log n
+sum, mean                   running totals (``exact.py``)       (n + m) d                             (n + m) d log n
 var, std                    the same, with squares              (n + m) d**2                          (n + m) d**2 log n
-min, max                    sparse tables (``extremes.py``)     n log n + m                           n log**2 n + m log n
-first, last                 ends of the range                   m                                     n log**2 n + m log n
-first, last by order_by     sparse tables over the order        n log n + m                           n log**2 n + m log n
+min, max                    sparse tables (``extremes.py``)     n + m log n                           n log n + m log**2 n
+first, last                 ends of the range                   m                                     n log n + m log**2 n
+first, last by order_by     sparse tables over the order        n + m log n                           n log n + m log**2 n
 first_n, last_n             ends of the range                   m * answers                           n times first, last
 count_distinct              dominance of previous occurrences   (n + m) log n                         distinct in window
 quantile                    wavelet matrix (``wavelet.py``)     (n + m) log s                         (n + m) log n log s
