@@ -20,6 +20,7 @@ from featurestore.online.block_forms import SAWTOOTH, BlockForms, TiledForm
 from featurestore.registry.block_sizes import BlockSizes, KeySizes
 from featurestore.time import EVENT_TIME, to_micros
 from featurestore.transforms.windows.ranges import LOWEST
+from featurestore.transforms.windows.tile_states import SKETCHES
 from featurestore.transforms.windows.tiled import TilePlan
 from featurestore.transforms.windows.tiles import as_sawtooth
 
@@ -33,6 +34,8 @@ _SAMPLE: Final = 10_000
 """Events whose columns are looked at for nulls and for the size of values."""
 _ITEM: Final = {"rows": 8, "sum": 8, "squares": 16, "decayed": 16}
 """About what a tile keeps for a state; of the others, a value."""
+_LENGTH: Final = 4
+"""Of what has no fixed width."""
 
 
 def measure_blocks(project: Project, written: Definitions) -> tuple[BlockSizes, ...]:
@@ -66,9 +69,10 @@ class _Tiles:
 
     Args:
         widths: the mean bytes of a value of each column.
+        sample: some events, of which sketches are made to see what these take.
     """
 
-    def __init__(self, form: TiledForm, name: str, now: int, widths: Mapping[str, float]) -> None:
+    def __init__(self, form: TiledForm, name: str, now: int, widths: Mapping[str, float], sample: pl.DataFrame) -> None:
         tiling = form.plan.tiling(now)
         if tiling is None:
             raise TypeError("windows that all slide have no tiles")
@@ -79,8 +83,13 @@ class _Tiles:
             width = widths.get(state.key[1] or "", 8.0)
             if state.kind == "values":
                 self._an_event += width
+            elif state.kind in SKETCHES:
+                self._a_tile += _LENGTH
             else:
                 self._a_tile += _ITEM.get(state.kind, width * (state.parameter or 1))
+
+        self._sketched = 1 << np.arange(sample.height.bit_length())  # so many events, to what all the sketches of them take
+        self._sketches = sum(form.plan.sketch_sizes(sample, self._sketched), np.zeros(self._sketched.size, dtype=np.int64))
 
     def counted(self) -> list[pl.Expr]:
         """Of a key, its events since the cut-off and its tiles before."""
@@ -102,9 +111,9 @@ class _Tiles:
         """About how many bytes each key takes."""
         since, tiles = (counted[name].to_numpy().astype(np.int64) for name in self.names())
         old = counted["events"].to_numpy() - since
-        sizes: _Array = (
-            self._overhead + of_events(since) + (tiles * self._a_tile + old * self._an_event).round().astype(np.int64)
-        )
+        sketches = np.interp(np.log2(np.maximum(old / np.maximum(tiles, 1), 1)), np.arange(self._sketched.size), self._sketches)
+        beside = tiles * (self._a_tile + sketches) + old * self._an_event
+        sizes: _Array = self._overhead + of_events(since) + beside.round().astype(np.int64)
         return sizes
 
 
@@ -121,8 +130,8 @@ class _Measured:
         forms, now = BlockForms(self._view, events.columns), to_micros(events.now)
         slides = any(feature.window.kind == "sliding" for feature in forms.features)
         toothed = TiledForm(SAWTOOTH, TilePlan(self._view, as_sawtooth(forms.features)), forms.events)
-        self._exact = _Tiles(forms.exact, "exact", now, self._widths) if forms.exact is not None else None
-        self._sawtooth = _Tiles(toothed, "sawtooth", now, self._widths) if slides else None
+        self._exact = _Tiles(forms.exact, "exact", now, self._widths, sample) if forms.exact is not None else None
+        self._sawtooth = _Tiles(toothed, "sawtooth", now, self._widths, sample) if slides else None
 
     def _width(self, sample: pl.DataFrame, name: str) -> float:
         """The mean bytes of a value."""
@@ -130,7 +139,7 @@ class _Measured:
         if isinstance(codec, FixedColumn):
             return np.dtype(codec.dtype).itemsize
         array = sample.select(name).to_arrow().column(0).cast(codec.arrow).combine_chunks()
-        return 4 + (pc.mean(pc.binary_length(codec.to_binary(array))).as_py() or 0.0)
+        return _LENGTH + (pc.mean(pc.binary_length(codec.to_binary(array))).as_py() or 0.0)
 
     def sizes(self) -> BlockSizes:
         """Sizes of all keys."""

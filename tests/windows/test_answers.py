@@ -115,7 +115,7 @@ def test_sums_and_scatters_of_floats_are_rounded_once(numbers: list[float]) -> N
         sums, squares = held.sums.over(low, high), held.squares.over(low, high)
         sizes, negative = exact.magnitudes(np, sums)
         mantissa, exponent = exact.to_float(np, sizes, held.unit)
-        spread, power = exact.to_float(np, exact.scatter(np, high - low, sums, squares), 2 * held.unit)
+        spread, power = exact.to_float(np, exact.scatter(np, high - low, sizes, squares), 2 * held.unit)
     for i, (start, stop) in enumerate(bounds):
         part = [Fraction(number) for number in numbers[start:stop]]
         total = sum(part)

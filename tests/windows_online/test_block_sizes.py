@@ -174,3 +174,24 @@ def test_a_plan_says_it_in_words_and_as_data(small: SmallProject) -> None:
             "recommends_sawtooth": True,
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("function", "options"),
+    [("count_distinct", {}), ("quantile", {"q": 0.9}), ("top_k", {"n": 3})],
+)
+def test_tiles_of_sketches_are_about_as_large_as_they_are_said_to_be(
+    small: SmallProject, function: str, options: dict[str, float]
+) -> None:
+    view = spending(Aggregation("amount", function, windows=[sawtooth("1d", hop="1h")], approx=True, **options))
+    small.apply(payments(), view)
+    # One payment a second, of a thousand amounts: of one user for twenty hours, of the other for four.
+    small.land([row(user, i / 60, i * 7919 % 1000) for user, hours in (("most", 20), ("some", 4)) for i in range(hours * 3600)])
+    small.clock.instant = minutes(20 * 60)
+
+    (sizes,) = measure_blocks(small, small.definitions)
+
+    materialize(small, ["spending"])
+    for user, told in (("most", sizes.sizes.largest), ("some", sizes.sizes.median)):
+        assert told == pytest.approx(bytes_held(small, view, user), rel=0.25)
+    assert sizes.sizes.largest > 4_000  # the sketches are what is large

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import polars as pl
@@ -20,7 +20,7 @@ from featurestore.transforms.windows.approximate import APPROXIMATE
 from featurestore.transforms.windows.collect import Collector
 from featurestore.transforms.windows.columns import HostArray, Operand, polars_type, to_host
 from featurestore.transforms.windows.in_threads import in_threads
-from featurestore.transforms.windows.kernels import KERNELS, Answer
+from featurestore.transforms.windows.kernels import KERNELS
 from featurestore.transforms.windows.layout import Bucket, Layout, Ranges, buckets
 from featurestore.transforms.windows.schema import WindowFeature, window_features
 from featurestore.transforms.windows.values import Values, joined
@@ -108,7 +108,9 @@ def compute_windows(
 
     def finish(feature: WindowFeature) -> pl.Series:
         with np.errstate(all="ignore"):
-            return finished(feature, [group.collectors.pop(feature.name)[1] for group in groups if feature.name in group.collectors])
+            return finished(
+                feature, [group.collectors.pop(feature.name)[1] for group in groups if feature.name in group.collectors]
+            )
 
     for _ in in_threads(compute, buckets(event_keys, label_keys, keys, bucket_rows), threads if xp is np else 1):
         pass
@@ -128,7 +130,8 @@ class _Group:
 
     def compute(self, layout: Layout, rows: HostArray, labels: HostArray) -> None:
         """Answer one bucket's labels."""
-        values = Values(layout, rows, self.mask, self.operand, skip_nan=self.skip_nan)
+        spreads = any(feature.function.name in ("var", "std") for feature, _ in self.collectors.values())
+        values = Values(layout, rows, self.mask, self.operand, skip_nan=self.skip_nan, spreads=spreads)
         joint: dict[tuple[Any, ...], Ranges] = {}
         for members in self._by_kernel().values():
             feature = members[0][0]
@@ -160,7 +163,9 @@ class _Group:
         return given
 
 
-def _groups(view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], xp: Any, answered: HostArray) -> list[_Group]:
+def _groups(
+    view: FeatureView, events: pl.DataFrame, features: Sequence[WindowFeature], xp: Any, answered: HostArray
+) -> list[_Group]:
     groups: dict[tuple[Any, ...], _Group] = {}
     operands: dict[tuple[Any, ...], list[Operand]] = {}
     for feature in features:
@@ -254,7 +259,7 @@ def with_derived(view: FeatureView, answers: dict[str, pl.Series]) -> dict[str, 
 
 
 def _by_key(keys: HostArray, rows: HostArray, bucket: Bucket) -> HostArray:
-    """The rows of a bucket, those of a key together, in the order in which they come: what is sorted by time is a run of each."""
+    """The rows of a bucket, those of a key together, each key's as they come: what comes sorted by time is a run a key."""
     width = bucket.last - bucket.first
     if width == 1:
         return rows

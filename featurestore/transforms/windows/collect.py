@@ -10,9 +10,9 @@ import polars as pl
 from featurestore.errors import TransformError
 from featurestore.registry.types import Decimal
 from featurestore.transforms.windows.columns import HostArray, Operand, decimals, interpolated, lists, masked, to_host
-from featurestore.transforms.windows.words import DIGIT
 from featurestore.transforms.windows.kernels import Answer, Holds
 from featurestore.transforms.windows.schema import WindowFeature
+from featurestore.transforms.windows.words import DIGIT
 
 
 class Collector:

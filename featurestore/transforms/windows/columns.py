@@ -36,6 +36,7 @@ class Operand:
         nan: which values are NaN; None for none.
         offsets: for a list column, where the elements of each row start, and the end.
         decode: codes (and which of them are not null) as a column of the operand's type.
+        plain: whether the numbers are the values themselves, as floats or integers.
     """
 
     codes: HostArray | None
@@ -44,6 +45,7 @@ class Operand:
     nan: HostArray | None
     offsets: HostArray | None
     decode: Callable[[HostArray, HostArray], pl.Series]
+    plain: bool = False
 
     def codes_of(self, rows: HostArray) -> HostArray:
         """The codes of some of the values.
@@ -86,15 +88,16 @@ def values(column: pl.Series) -> Operand:
     if kind.is_float():
         numbers = _filled(column.cast(pl.Float64), 0.0)
         nan = np.isnan(numbers)
-        return Operand(None, numbers, valid, nan if nan.any() else None, None, _floats(kind))
+        return Operand(None, numbers, valid, nan if nan.any() else None, None, _floats(kind), plain=True)
     if kind == pl.UInt64:
         unsigned = _filled(column, 0)
-        return Operand((unsigned ^ _SIGN).view(np.int64), unsigned, valid, None, None, _uint64)
+        return Operand((unsigned ^ _SIGN).view(np.int64), unsigned, valid, None, None, _uint64, plain=True)
     if kind.is_integer() or kind == pl.Boolean or kind == pl.Date or isinstance(kind, pl.Datetime):
         if isinstance(kind, pl.Datetime):
             column = column.cast(pl.Datetime("us", kind.time_zone))
         whole_numbers = _filled(column.to_physical().cast(pl.Int64), 0)
-        return Operand(whole_numbers, whole_numbers, valid, None, None, _integers(column.dtype))
+        decode, plain = _integers(column.dtype), kind.is_integer()
+        return Operand(whole_numbers, whole_numbers, valid, None, None, decode, plain=plain)
     numbers_128 = _halves(column) if isinstance(kind, pl.Decimal) else None
     distinct = column.drop_nulls().unique().sort()
     ranks = (

@@ -32,22 +32,37 @@ class ExactSums:
 
     Args:
         numbers: int64, uint64 or finite float64; or ``(high, low)``, int64 and uint64, halves of 128-bit integers.
+        squares: total the squares as well when the numbers are; else when they are asked for.
     """
 
-    def __init__(self, xp: Any, numbers: Array | tuple[Array, Array]) -> None:
-        self.xp, self._numbers = xp, numbers
+    def __init__(self, xp: Any, numbers: Array | tuple[Array, Array], *, squares: bool = False) -> None:
+        self.xp, self._numbers, self._with_squares = xp, numbers, squares
         self._size = int(numbers[0].size if isinstance(numbers, tuple) else numbers.size)
         self.unit, self._bits = _extent(xp, numbers)
 
     @cached_property
     def sums(self) -> RunningTotals:
         """Of the numbers."""
-        return RunningTotals(self.xp, self._size, self._bits, self._parts)
+        sums, squares = self._empty(self._bits), self._empty(2 * self._bits) if self._with_squares else None
+        for run in runs(self.xp, self._size):
+            digits, negative = self._parts(run)
+            sums.extend(run, digits, negative)
+            if squares is not None:
+                squares.extend(run, _square(digits), None)
+        if squares is not None:
+            self.squares = squares
+        return sums
 
     @cached_property
     def squares(self) -> RunningTotals:
         """Of their squares."""
-        return RunningTotals(self.xp, self._size, 2 * self._bits, lambda run: (_square(self._parts(run)[0]), None))
+        squares = self._empty(2 * self._bits)
+        for run in runs(self.xp, self._size):
+            squares.extend(run, _square(self._parts(run)[0]), None)
+        return squares
+
+    def _empty(self, bits: int) -> RunningTotals:
+        return RunningTotals(self.xp, self._size, bits)
 
     @cached_property
     def digits(self) -> list[Array]:
@@ -232,9 +247,12 @@ def to_int64(xp: Any, digits: list[Array], *, unsigned: bool) -> tuple[Array, Ar
     return value.view(xp.uint64) if unsigned else value, outside
 
 
-def scatter(xp: Any, count: Array, sums: list[Array], squares: list[Array]) -> list[Array]:
-    """``n * sum(x**2) - sum(x)**2`` in clean digits: never negative."""
-    plain, _ = magnitudes(xp, sums)
+def scatter(xp: Any, count: Array, plain: list[Array], squares: list[Array]) -> list[Array]:
+    """``n * sum(x**2) - sum(x)**2`` in clean digits: never negative.
+
+    Args:
+        plain: the absolute values of the sums.
+    """
     total = [count * digit for digit in squares]
     total += [xp.zeros_like(count)] * (2 * len(plain) - len(total))
     for i, left in enumerate(plain):

@@ -10,11 +10,11 @@ much as without (``Values.pieces``):
 function                    method                              time                                  known
 ==========================  ==================================  ====================================  ============
 count, any, all             prefix counts                       n + m                                 (n + m) log n
-sum, mean                   exact prefix sums (``exact.py``)    (n + m) d                             (n + m) d log n
+sum, mean                   running totals (``exact.py``)       (n + m) d                             (n + m) d log n
 var, std                    the same, with squares              (n + m) d**2                          (n + m) d**2 log n
-min, max                    sparse tables (``extremes.py``)     n log n + m                           n log**2 n + m log n
-first, last                 ends of the range                   m                                     n log**2 n + m log n
-first, last by order_by     sparse tables over the order        n log n + m                           n log**2 n + m log n
+min, max                    sparse tables (``extremes.py``)     n + m log n                           n log n + m log**2 n
+first, last                 ends of the range                   m                                     n log n + m log**2 n
+first, last by order_by     sparse tables over the order        n + m log n                           n log n + m log**2 n
 first_n, last_n             ends of the range                   m * answers                           n times first, last
 count_distinct              dominance of previous occurrences   (n + m) log n                         distinct in window
 quantile                    wavelet matrix (``wavelet.py``)     (n + m) log s                         (n + m) log n log s
@@ -95,22 +95,27 @@ def _all(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
     return Answer("values", values.totals([values.codes], ranges)[0] == total, total > 0)
 
 
-def _float_sums(values: Values, ranges: Ranges) -> tuple[Array, Array]:
-    """Mantissa, with its sign, and exponent of each sum."""
+def _moments(values: Values, ranges: Ranges) -> tuple[Array, ...]:
+    """Mantissa, with its sign, and exponent of each sum; where variances are asked for, also of each scatter."""
     xp = values.xp
 
     def compute() -> tuple[Array, ...]:
         sums, unit = values.sums(ranges), values.exact.unit
+        squares = values.sums(ranges, squares=True) if values.spreads else None
+        total = values.count(ranges)
 
-        def part(run: slice) -> tuple[Array, Array]:
+        def part(run: slice) -> tuple[Array, ...]:
             sizes, negative = exact.magnitudes(xp, sums(run))
             mantissa, exponent = exact.to_float(xp, sizes, unit)
-            return xp.where(negative, -mantissa, mantissa), exponent
+            moments = xp.where(negative, -mantissa, mantissa), exponent
+            if squares is None:
+                return moments
+            return *moments, *exact.to_float(xp, exact.scatter(xp, total[run], sizes, squares(run)), 2 * unit)
 
         return exact.in_runs(xp, len(ranges), part)
 
-    mantissa, exponent = values.once(ranges, "float sums", compute)
-    return mantissa, exponent
+    moments: tuple[Array, ...] = values.once(ranges, "moments", compute)
+    return moments
 
 
 def _sum(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
@@ -119,7 +124,7 @@ def _sum(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
     if isinstance(numbers, tuple):
         return Answer("digits", values.sums(ranges)(slice(0, len(ranges))), total > 0)
     if numbers.dtype == xp.float64:
-        return Answer("values", _with_infinities(values, ranges, _scaled(xp, *_float_sums(values, ranges))), total > 0)
+        return Answer("values", _with_infinities(values, ranges, _scaled(xp, *_moments(values, ranges)[:2])), total > 0)
     sums, unsigned = values.sums(ranges), numbers.dtype == xp.uint64
     number, outside = exact.in_runs(xp, len(ranges), lambda run: exact.to_int64(xp, sums(run), unsigned=unsigned))
     return Answer("values", number, total > 0, overflow=outside & (total > 0))
@@ -128,7 +133,7 @@ def _sum(values: Values, ranges: Ranges, _: Mapping[str, Any]) -> Answer:
 def _mean(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> Answer:
     xp = values.xp
     total = values.count(ranges)
-    mantissa, exponent = _float_sums(values, ranges)
+    mantissa, exponent = _moments(values, ranges)[:2]
     number = _scaled(xp, mantissa / xp.maximum(total, 1) / _scale(parameters), exponent)
     return Answer("values", _with_infinities(values, ranges, number), total > 0)
 
@@ -137,16 +142,7 @@ def _spread(values: Values, ranges: Ranges, parameters: Mapping[str, Any]) -> tu
     """Mantissa and exponent of each variance, and the number of values."""
     xp = values.xp
     total = values.count(ranges)
-
-    def compute() -> tuple[Array, ...]:
-        sums, squares, unit = values.sums(ranges), values.sums(ranges, squares=True), values.exact.unit
-
-        def part(run: slice) -> tuple[Array, Array]:
-            return exact.to_float(xp, exact.scatter(xp, total[run], sums(run), squares(run)), 2 * unit)
-
-        return exact.in_runs(xp, len(ranges), part)
-
-    mantissa, exponent = values.once(ranges, "scatter", compute)
+    _, _, mantissa, exponent = _moments(values, ranges)
     pairs = xp.maximum(total, 2).astype(xp.float64) * (xp.maximum(total, 2) - 1)
     return mantissa / pairs / _scale(parameters) ** 2, exponent, total
 
@@ -216,7 +212,10 @@ def _end(values: Values, ranges: Ranges, parameters: Mapping[str, Any], *, last:
         found = ~values.least(~place, ranges) if last else values.least(place, ranges)
         found = xp.where(there, found, 0)
         row = found if order is None or not values.size else _inverse(xp, order)[found]
-    return Answer("events", _take(xp, values.events, xp.where(there, row, 0)), there)
+    row = xp.where(there, row, 0)
+    if values.plain is not None:
+        return Answer("values", _take(xp, values.plain, row), there)
+    return Answer("events", _take(xp, values.events, row), there)
 
 
 def _inverse(xp: Any, order: Array) -> Array:

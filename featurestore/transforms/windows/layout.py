@@ -22,7 +22,6 @@ from typing import Any, TypeAlias
 from featurestore.registry.aggregations import Bounds, Window
 from featurestore.transforms.windows.ranges import Array, Axis, distinct, edges, half_open, running_max
 
-
 Column: TypeAlias = Callable[[Array], Array]
 """What a column holds at some rows of the bucket."""
 
@@ -204,7 +203,9 @@ def buckets(event_keys: Any, label_keys: Any, keys: int, size: int) -> Iterator[
     """
     import numpy as np
 
-    event_keys, label_keys = (np.where(ids < 0, keys, ids) if ids.min(initial=0) < 0 else ids for ids in (event_keys, label_keys))
+    event_keys, label_keys = (
+        np.where(ids < 0, keys, ids) if ids.min(initial=0) < 0 else ids for ids in (event_keys, label_keys)
+    )
     events, labels = (np.bincount(ids, minlength=keys + 1)[:keys] for ids in (event_keys, label_keys))
     weight = events + labels
     number = (np.cumsum(weight) - weight) // size

@@ -13,7 +13,16 @@ import polars as pl
 from featurestore.transforms.windows.columns import HostArray
 from featurestore.transforms.windows.ranges import LOWEST
 from featurestore.transforms.windows.schema import WindowFeature
-from featurestore.transforms.windows.tile_states import Items, Seen, State, build, elements, runs, states
+from featurestore.transforms.windows.tile_states import (
+    SKETCHES,
+    Items,
+    Seen,
+    State,
+    build,
+    elements,
+    runs,
+    states,
+)
 from featurestore.transforms.windows.tiles import Tiling, make_tiling
 
 if TYPE_CHECKING:
@@ -64,6 +73,17 @@ class TilePlan:
             high = np.where(starts >= first_seen[state.key], lows[1:], lows[:-1])
             with np.errstate(all="ignore"):
                 found[state.key] = build(state, seen[state.sees], runs(lows[:-1], high))
+        return list(found.values())
+
+    def sketch_sizes(self, events: pl.DataFrame, counts: HostArray) -> list[HostArray]:
+        """For each state that is a sketch the bytes that it takes of the first of some events, of so many of them."""
+        found = {}
+        for feature, element, state in self._needed():
+            if state.kind in SKETCHES and state.key not in found:
+                seen = Seen(self.view, feature, element, events, np.zeros(events.height, dtype=np.int64))
+                there, (sketches,) = build(state, seen, runs(np.zeros_like(counts), counts))
+                found[state.key] = np.zeros(counts.size, dtype=np.int64)
+                found[state.key][there > 0] = sketches.bin.size().to_numpy()
         return list(found.values())
 
     def _needed(self) -> Iterator[tuple[WindowFeature, int | None, State]]:

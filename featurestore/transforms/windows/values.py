@@ -28,10 +28,18 @@ class Values:
         mask: which rows of the event table count (on the host); None for all.
         operand: the column; None where rows are counted.
         skip_nan: take NaN for null.
+        spreads: whether variances will be asked for, for which squares are totalled along with the numbers.
     """
 
     def __init__(
-        self, layout: Layout | InOrder, events: Array, mask: Array | None, operand: Operand | None, *, skip_nan: bool
+        self,
+        layout: Layout | InOrder,
+        events: Array,
+        mask: Array | None,
+        operand: Operand | None,
+        *,
+        skip_nan: bool,
+        spreads: bool = False,
     ) -> None:
         import numpy as np
 
@@ -62,6 +70,7 @@ class Values:
         self._rows = slice(None) if rows is None else self.xp.asarray(rows)
         self.size = int(source.size)
         self._held: dict[tuple[int, str], tuple[Ranges | None, Any]] = {}
+        self.spreads = spreads
 
     @staticmethod
     def _present(operand: Operand | None, source: Array, skip_nan: bool) -> Array | None:
@@ -128,6 +137,11 @@ class Values:
         taken = self._taken
         return tuple(self.xp.asarray(half) for half in taken) if isinstance(taken, tuple) else self.xp.asarray(taken)
 
+    @property
+    def plain(self) -> Array | None:
+        """The values themselves, of a column of numbers that is not taken whole."""
+        return self._numbers if self._operand is not None and self._operand.plain else None
+
     @cached_property
     def _all_finite(self) -> bool:
         return isinstance(self._numbers, tuple) or bool(self.xp.isfinite(self._numbers).all())
@@ -157,7 +171,7 @@ class Values:
     @cached_property
     def exact(self) -> ExactSums:
         """The numbers as digits."""
-        return ExactSums(self.xp, self.numbers)
+        return ExactSums(self.xp, self.numbers, squares=self.spreads)
 
     def once(self, ranges: Ranges | None, name: str, compute: Callable[[], Any]) -> Any:
         """What several functions of the same ranges share, or of any, computed for the first of them."""

@@ -8,7 +8,7 @@ of the memory, and of the look-ups at the ends of ranges.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from featurestore.transforms.windows.ranges import Array
@@ -27,23 +27,18 @@ def runs(xp: Any, size: int) -> Iterator[slice]:
 
 
 class RunningTotals:
-    """Sums of the first 0, 1, ..., n integers.
+    """Sums of the first 0, 1, ..., n integers, which :meth:`extend` is given run by run.
 
     Args:
         size: how many integers.
         bits: that hold the size of any of them.
-        digits: of a run of the integers the clean digits of their sizes, and which are negative; None for none.
     """
 
-    def __init__(
-        self, xp: Any, size: int, bits: int, digits: Callable[[slice], tuple[Sequence[Array], Array | None]]
-    ) -> None:
+    def __init__(self, xp: Any, size: int, bits: int) -> None:
         self._xp = xp
         bits += size.bit_length() + 1  # those of a sum, and its sign
         self._digits = -(-bits // DIGIT)
         self._totals = [xp.zeros(size + 1, dtype=xp.uint64) for _ in range(-(-bits // _WORD))]
-        for run in runs(xp, size):
-            self._extend(run, self._words(*digits(run)))
 
     def over(self, low: Array, high: Array) -> list[Array]:
         """The digits of each range's sum: clean but for the last, which is below 2**26 in size and carries the sign."""
@@ -72,7 +67,14 @@ class RunningTotals:
             carry = carry + (digit << (DIGIT * k))
         return [*clean, carry]
 
-    def _extend(self, run: slice, words: list[Array]) -> None:
+    def extend(self, run: slice, digits: Sequence[Array], negative: Array | None) -> None:
+        """Go on with a run of the integers.
+
+        Args:
+            digits: the clean digits of their sizes.
+            negative: which are negative; None for none.
+        """
+        words = self._words(digits, negative)
         carry: Any = None
         for k, (total, word) in enumerate(zip(self._totals, words, strict=True), start=1):
             here = total[run.start : run.stop + 1]
@@ -103,7 +105,6 @@ class RunningTotals:
                 part = part << place if place >= 0 else part >> -place
                 word = part if word is None else word | part
         return self._xp.zeros(digits[0].size, dtype=self._xp.uint64) if word is None else word
-
 
     def _digit(self, words: Sequence[Array], k: int) -> Array:
         """The ``k``-th digit of integers given by their words; of the last all that is left, with the sign."""
