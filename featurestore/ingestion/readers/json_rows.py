@@ -14,6 +14,7 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.ingestion import tokens as t
+from featurestore.ingestion.readers.blocks import line_ends
 from featurestore.ingestion.text_types import parse_floats
 
 _FEW: Final = 1 << 16
@@ -62,7 +63,7 @@ class _Scan:
     def __init__(self, data: bytes, as_text: frozenset[str]) -> None:
         self._data, self._as_text = data, as_text
         self._text = np.frombuffer(data, np.uint8)
-        self._most = int(np.count_nonzero(self._text == ord("\n")))
+        self._most = line_ends(data, len(data))
         self.names: list[str] = []
         self.state = np.zeros(t.TRY + 1, np.int64)
         self.taken = np.empty(self._most, np.int64)
