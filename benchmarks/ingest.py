@@ -323,7 +323,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary)
         if options.memory_check:
-            sys.exit(0 if all([check_memory(folder, options.memory_size, format) for format in options.formats]) else 1)
+            sys.exit(0 if all(check_memory(folder, options.memory_size, format) for format in options.formats) else 1)
         buckets = None
         if "s3" in options.places:
             sys.path.insert(0, str(Path(__file__).parents[1]))
