@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from featurestore.ingestion.inputs import LocalInput
     from featurestore.ingestion.options import ReadOptions
 
-_LARGER: Final = 4
-"""JSON repeats its keys in each row: blocks of about as many rows as other formats have."""
+_LARGER: Final = 2
+"""JSON repeats its keys in each row: larger blocks hold about as many rows as those of other formats."""
 _SCALARS: Final = frozenset({"a text", "a number", "a boolean"})
 
 
