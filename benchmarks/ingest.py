@@ -10,7 +10,7 @@ anything is timed, and on what the timed runs wrote.
 Into S3 both sides write to one SeaweedFS server of this machine, whose CPU time is nobody's: ours as always, DuckDB through the
 file system that this package gives it, for its own extension would have to be fetched from the internet.
 
-``--memory-check`` ingests one CSV file of 5 GB and prints the peak, against the limit of 1 GiB.
+``--memory-check`` ingests one file of 5 GB of each format and prints the peak, against the limit of 1 GiB.
 """
 
 from __future__ import annotations
@@ -290,14 +290,18 @@ def benchmark(options: argparse.Namespace, folder: Path, buckets: LakeConfig | N
         file.unlink()
 
 
-def check_memory(folder: Path, gigabytes: float) -> bool:
+def check_memory(folder: Path, gigabytes: float, format: str) -> bool:
     """Whether a large file lands within the limit."""
-    rows = rows_for(gigabytes, "csv")
-    file = generate(folder / "large.csv", rows)
+    rows = rows_for(gigabytes, format)
+    file = generate(folder / f"large.{format}", rows)
     size = file.stat().st_size / 1e9
-    found = measure("ours", file, folder / "ours")
+    found = measure("ours", file, folder / format)
     file.unlink()
-    print(f"{size:.2f} GB of csv, {rows:,} rows: peak {found.mib:.0f} MiB of {MEMORY_LIMIT_MIB}, {found.cpu:.1f} s of CPU")
+    shutil.rmtree(folder / format)
+    print(
+        f"{size:.2f} GB of {format}, {rows:,} rows: peak {found.mib:.0f} MiB of {MEMORY_LIMIT_MIB}, {found.cpu:.1f} s of CPU",
+        flush=True,
+    )
     return found.mib <= MEMORY_LIMIT_MIB
 
 
@@ -308,8 +312,10 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", choices=sorted(READERS), default=["csv", "jsonl"])
     parser.add_argument("--places", nargs="+", choices=["local", "s3"], default=["local", "s3"])
     parser.add_argument("--small", action="store_true", help="a size that ends within seconds, for the answers' sake")
-    parser.add_argument("--memory-check", action="store_true", help="one CSV file of 5 GB against the limit of 1 GiB")
-    parser.add_argument("--memory-size", type=float, default=5.0, help="GB of that file")
+    parser.add_argument(
+        "--memory-check", action="store_true", help="one file of 5 GB of each format against the limit of 1 GiB"
+    )
+    parser.add_argument("--memory-size", type=float, default=5.0, help="GB of those files")
     parser.add_argument("--folder", type=Path, help="where to put the data; default is a temporary folder")
     options = parser.parse_args()
     if options.small:
@@ -317,7 +323,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=options.folder) as temporary, contextlib.ExitStack() as stack:
         folder = Path(temporary)
         if options.memory_check:
-            sys.exit(0 if check_memory(folder, options.memory_size) else 1)
+            sys.exit(0 if all(check_memory(folder, options.memory_size, format) for format in options.formats) else 1)
         buckets = None
         if "s3" in options.places:
             sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from featurestore.ingestion.text_types import FALSE, TRUE, parse_floats
 
@@ -53,7 +52,7 @@ def _numbers(texts: pa.StringArray, *, whole: bool) -> pa.Array | None:
         return None
     if not whole and found & ~(t.INT | t.FLOAT):
         few = np.flatnonzero(kinds & ~np.uint8(t.INT | t.FLOAT))
-        kept = parse_floats(pl.Series(texts.take(pa.array(few))))
+        kept = parse_floats(pl.Series(texts).gather(few))
         if kept.null_count():
             return None
         doubles[few] = kept.to_numpy()
@@ -63,6 +62,7 @@ def _numbers(texts: pa.StringArray, *, whole: bool) -> pa.Array | None:
 
 
 def _bools(texts: pa.StringArray) -> pa.Array | None:
-    true = pc.equal(texts, TRUE[0])
-    plain = pc.or_(true, pc.equal(texts, FALSE[0]))
-    return true if pc.all(plain).as_py() is not False else None
+    # Not by Arrow, whose functions import pandas to make a scalar of a text.
+    given = pl.Series(texts)
+    true = given == TRUE[0]
+    return true.to_arrow() if (true | (given == FALSE[0])).all() else None

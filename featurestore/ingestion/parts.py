@@ -181,7 +181,11 @@ def _groups(table: pa.Table, order: pa.Array | None) -> Iterator[pa.Table]:
         return
     # Rows that are nearly in order, as those of an input mostly are: few others stand between those of a group.
     for places, (begin, end) in zip(slices, reaches, strict=True):
-        yield _in_one_piece(table.slice(begin, end - begin)).take(pc.subtract(places, pa.scalar(begin, pa.uint64())))
+        # Neither pa.scalar nor pa.array, which import pandas.
+        within = np.subtract(np.from_dlpack(places), np.uint64(begin))
+        yield _in_one_piece(table.slice(begin, end - begin)).take(
+            pa.Array.from_buffers(pa.uint64(), len(within), [None, pa.py_buffer(within)])
+        )
 
 
 def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | None = None) -> pa.Buffer:
@@ -205,6 +209,8 @@ def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | 
         column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED") or None,
         sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if sort_by else None,
         write_page_index=True,
+        # A twentieth faster than a thousand rows at a time.
+        write_batch_size=ROW_GROUP_ROWS,
         # Otherwise readers would make dictionaries of texts that only came here in that layout.
         store_schema=False,
     ) as writer:

@@ -1,4 +1,4 @@
-"""Numbers in columns of text, and JSON objects one a line, read by compiled loops.
+"""Numbers in columns of text, JSON objects one a line, and the quotes of CSV, read by compiled loops.
 
 Nothing here guesses. What is taken is read strictly, and its value is exact; whatever else a text may hold is told apart, and
 left to parsers that take their time. All of it is in one module, for the cache of compiled functions looks only at the file of
@@ -147,6 +147,45 @@ def read_numbers(text, offsets, ints, doubles, kinds):
 
 
 @njit(nogil=True)
+def _first(marks):
+    """The byte of the lowest bit; higher ones may be wrong."""
+    below = (marks & (~marks + np.uint64(1))) - np.uint64(1)
+    return np.int64(((below & _ONES) * _ONES) >> np.uint64(56)) - 1
+
+
+@njit(types.boolean(_TEXT, types.uint8), nogil=True, cache=True)
+def quotes_keep_to_lines(text, delimiter):
+    """Whether each quote of CSV text opens or closes a field, and no field between quotes holds a line end."""
+    begin, size, at, closed = _pointer(text), len(text), 0, 0
+    while True:
+        while at + 8 <= size:
+            quote = _eight(begin, at) ^ _QUOTES
+            marks = (quote - _ONES) & ~quote & _HIGH
+            if marks:
+                at += _first(marks)
+                break
+            at += 8
+        while at < size and text[at] != _QUOTE:
+            at += 1
+        if at >= size:
+            return True
+        # A doubled quote closes and opens again.
+        if at > closed and text[at - 1] != delimiter and text[at - 1] != _NEWLINE:
+            return False
+        at += 1
+        while at < size and text[at] != _QUOTE:
+            if text[at] == _NEWLINE:
+                return False
+            at += 1
+        at += 1
+        closed = at
+        if at > size:
+            return False
+        if at < size and text[at] != delimiter and text[at] != _NEWLINE and text[at] != _RETURN and text[at] != _QUOTE:
+            return False
+
+
+@njit(nogil=True)
 def _word(text, size, at):
     """Eight bytes; 0 behind the end."""
     if at + 8 <= size:
@@ -163,12 +202,10 @@ def _text_end(text, size, at):
     while True:
         word = _word(text, size, at)
         quote, backslash = word ^ _QUOTES, word ^ _BACKSLASHES
-        # The lowest bit of each marks the first such byte; higher ones may be wrong.
         marks = ((quote - _ONES) & ~quote) | ((backslash - _ONES) & ~backslash) | ((word - _SPACES) & ~word)
         marks &= _HIGH
         if marks:
-            below = (marks & (~marks + np.uint64(1))) - np.uint64(1)
-            return at + np.int64(((below & _ONES) * _ONES) >> np.uint64(56)) - 1
+            return at + _first(marks)
         at += 8
 
 

@@ -122,8 +122,12 @@ def test_what_compiled_loops_read_and_what_they_leave():
 
 
 def test_more_keys_than_there_is_room_for_are_left():
-    lines = ['{"a":1}'] * 1_000 + [json.dumps({f"key {number}": number}) for number in range(2_000)]
-    assert 1_000 < (taken(*lines) or 0) < 3_000
+    keys = [json.dumps({f"key {number}": number}) for number in range(2_000)]
+    assert 1_000 < (taken(*['{"a":1}'] * 1_000, *keys) or 0) < 3_000
+    assert 0 < (taken(*keys[:500]) or 0) < 500
+    wide = json.dumps({f"key {number}": number for number in range(5_000)})
+    assert taken(wide, wide) == 2
+    assert taken(wide, *['{"key 1":1}'] * 5_000) is None
 
 
 LETTERS = st.sampled_from('ab"\\/é😀\n\x00\x7f\ud800')

@@ -22,7 +22,7 @@ from featurestore.ingestion.options import ReadOptions
 from featurestore.ingestion.readers import blocks
 from featurestore.ingestion.readers import csv as csv_reader
 from featurestore.ingestion.readers.ahead import map_ahead
-from featurestore.ingestion.readers.csv_records import _well_formed_ends
+from featurestore.ingestion.readers.csv_records import _keeps_to_lines, _well_formed_ends
 from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
 from featurestore.ingestion.text_types import parse_bools, parse_floats, parse_ints
 from featurestore.registry.definitions import EventSource
@@ -210,10 +210,13 @@ def test_a_file_of_many_blocks_lands_as_one_of_few(place, monkeypatch):
 
 
 @settings(max_examples=200, deadline=None)
-@given(parts=st.lists(st.sampled_from(['"', "\n", ",", "a", '"a"', '\n"', '",', '"a\nb"', ',"\n"']), max_size=20))
+@given(parts=st.lists(st.sampled_from(['"', "\n", ",", "a", '"a"', '\n"', '",', '"a\nb"', ',"\n"']), max_size=30))
 def test_the_ends_of_records_are_those_by_the_parity_of_quotes(parts):
     data = "".join(parts).encode()
     found = _well_formed_ends(data, b",")
+    lines = data.count(b"\n")
+    tame = found is not None and data.count(b'"') % 2 == 0 and len(found) == lines
+    assert _keeps_to_lines(data, b",") == tame
     if found is not None:
         assert found.tolist() == [
             place + 1 for place, byte in enumerate(data) if byte == 10 and data.count(b'"', 0, place) % 2 == 0

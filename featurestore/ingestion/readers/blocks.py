@@ -15,9 +15,10 @@ import pyarrow as pa
 from featurestore.errors import IngestionError
 from featurestore.ingestion.readers.chunks import Malformed, Place, as_text
 
-BLOCK_BYTES: Final = 8 << 20
+BLOCK_BYTES: Final = 4 << 20
 COMPILED_BYTES: Final = 32 << 20
 LONGEST_LINE: Final = 64 << 20
+_PIECE: Final = 256 << 10
 _BOM: Final = b"\xef\xbb\xbf"
 
 
@@ -33,16 +34,19 @@ class Block(NamedTuple):
     first_line: int
 
 
-def iter_blocks(stream: IO[bytes], name: str, *, end_of_last: Callable[[bytes], int] | None = None) -> Iterator[Block]:
+def iter_blocks(
+    stream: IO[bytes], name: str, *, larger: int = 1, end_of_last: Callable[[bytes], int] | None = None
+) -> Iterator[Block]:
     """Cut a stream where lines (or records) end.
 
     Args:
+        larger: how many times as large as others the blocks are.
         end_of_last: where the last whole record of some bytes ends, 0 if none does; without it records are lines.
     """
     end_of_last = end_of_last or (lambda data: data.rfind(b"\n") + 1)
     rest, line, first = b"", 1, True
     while True:
-        read = _up_to_a_line_end(stream)
+        read = _up_to_a_line_end(stream, larger * BLOCK_BYTES)
         if first:
             read, first = read.removeprefix(_BOM), False
         if not read:
@@ -57,23 +61,29 @@ def iter_blocks(stream: IO[bytes], name: str, *, end_of_last: Callable[[bytes], 
             )
         if end:
             yield Block(data[:end], line)
-            # numpy counts five times as fast as bytes.count
-            line += int(np.count_nonzero(np.frombuffer(data, np.uint8, end) == 10))
+            line += line_ends(data, end)
         rest = data[end:]
     if rest:
         yield Block(rest, line)
 
 
-def _up_to_a_line_end(stream: IO[bytes]) -> bytes:
+def line_ends(data: bytes, end: int) -> int:
+    """How many line ends there are before ``end``."""
+    # numpy counts five times as fast as bytes.count, and in pieces that stay in cache.
+    text = np.frombuffer(data, np.uint8, end)
+    return sum(int(np.count_nonzero(text[start : start + _PIECE] == 10)) for start in range(0, end, _PIECE))
+
+
+def _up_to_a_line_end(stream: IO[bytes], size: int) -> bytes:
     """So that hardly anything is left over, and copied to the next block."""
     if isinstance(stream, io.BufferedReader) and isinstance(stream.raw, io.FileIO):
         # To find the end first and go back costs less than to put two pieces together.
         start = stream.tell()
-        stream.seek(BLOCK_BYTES, io.SEEK_CUR)
+        stream.seek(size, io.SEEK_CUR)
         beyond = len(stream.readline(LONGEST_LINE))
         stream.seek(start)
-        return stream.read(BLOCK_BYTES + beyond)
-    return stream.read(BLOCK_BYTES) + stream.readline(LONGEST_LINE)
+        return stream.read(size + beyond)
+    return stream.read(size) + stream.readline(LONGEST_LINE)
 
 
 def decoded(stream: IO[bytes], encoding: str) -> IO[bytes]:

@@ -36,8 +36,10 @@ def read(
     The empty field is null, a quoted empty field is the empty text. Blank lines are skipped.
     """
     with local.open() as (stream, file):
-        types = type_of if worth_compiling(local.size) else no_type
-        work = _pieces(decoded(stream, options.encoding), file, local.name, options, types)
+        compiled = worth_compiling(local.size)
+        types = type_of if compiled else no_type
+        cutter = Cutter(options.delimiter.encode(), compiled=compiled)
+        work = _pieces(decoded(stream, options.encoding), file, local.name, options, types, cutter)
         yield from map_ahead(
             lambda piece: piece.parser.parse(piece.block, piece.position, plain=piece.plain, single_lines=piece.single_lines),
             work,
@@ -54,9 +56,10 @@ class _Piece(NamedTuple):
     single_lines: bool
 
 
-def _pieces(text: IO[bytes], file: IO[bytes], name: str, options: ReadOptions, type_of: TypeOf) -> Iterator[_Piece]:
+def _pieces(
+    text: IO[bytes], file: IO[bytes], name: str, options: ReadOptions, type_of: TypeOf, cutter: Cutter
+) -> Iterator[_Piece]:
     comma = options.delimiter.encode()
-    cutter = Cutter(comma)
     parser: _Parser | None = None
     for block in iter_blocks(text, name, end_of_last=cutter.end_of_last):
         body = block

@@ -28,15 +28,15 @@ class Cutter:
     whether each of its lines is a record.
     """
 
-    def __init__(self, delimiter: bytes) -> None:
-        self._delimiter = delimiter
+    def __init__(self, delimiter: bytes, *, compiled: bool = False) -> None:
+        self._delimiter, self._compiled = delimiter, compiled
         self.plain = False
         self.single_lines = False
 
     def end_of_last(self, data: bytes) -> int:
         """Where the last whole record ends; 0 if none does."""
         newline = data.rfind(b"\n")
-        if newline < 0 or data.find(b'"') < 0:
+        if newline < 0 or data.find(b'"') < 0 or (self._compiled and _keeps_to_lines(data, self._delimiter)):
             self.plain = self.single_lines = not has_lone_return(data)
             return newline + 1
         self.single_lines = False
@@ -50,6 +50,12 @@ class Cutter:
             return end
         self.plain = False
         return _lex(data, self._delimiter, final=False)[1]
+
+
+def _keeps_to_lines(data: bytes, delimiter: bytes) -> bool:
+    from featurestore.ingestion.tokens import quotes_keep_to_lines  # loads Numba
+
+    return bool(quotes_keep_to_lines(np.frombuffer(data, np.uint8), delimiter[0]))
 
 
 def is_plain(data: bytes, delimiter: bytes) -> bool:

@@ -7,6 +7,7 @@ with a number that neither 64 bits nor a double keeps. What is read here are the
 
 from __future__ import annotations
 
+import json
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -14,9 +15,12 @@ import polars as pl
 import pyarrow as pa
 
 from featurestore.ingestion import tokens as t
+from featurestore.ingestion.readers.blocks import line_ends
 from featurestore.ingestion.text_types import parse_floats
 
 _FEW: Final = 1 << 16
+_MOST_NEW: Final = 256
+"""Keys that the first line of a block has not: for each of them the loop begins anew."""
 _NUMBERS: Final = t.INT | t.LONG | t.FLOAT | t.DOUBT
 
 
@@ -62,17 +66,20 @@ class _Scan:
     def __init__(self, data: bytes, as_text: frozenset[str]) -> None:
         self._data, self._as_text = data, as_text
         self._text = np.frombuffer(data, np.uint8)
-        self._most = int(np.count_nonzero(self._text == ord("\n")))
-        self.names: list[str] = []
+        self._most = line_ends(data, len(data))
+        self.names = _keys_of(data[: data.index(b"\n")])
+        self._left = _MOST_NEW
         self.state = np.zeros(t.TRY + 1, np.int64)
         self.taken = np.empty(self._most, np.int64)
         self._spare = np.empty(len(data) if b"\\" in data else 0, np.uint8)
-        capacity = max(data.count(b'":', 0, data.index(b"\n")), 4)
-        self._cells = np.zeros((capacity, self._most, 2), np.uint64)
-        self._kinds = np.zeros((capacity, self._most), np.uint8)
+        self._cells = np.zeros((0, self._most, 2), np.uint64)
+        self._kinds = np.zeros((0, self._most), np.uint8)
+        self._fits = self._make_room(len(self.names))
 
     def run(self) -> bool:
         """Whether at least a quarter of the lines could be read."""
+        if not self._fits:
+            return False
         while True:
             keys, sizes = self._keys()
             written = np.array([name in self._as_text for name in self.names], np.uint8)
@@ -127,22 +134,40 @@ class _Scan:
         return series
 
     def _keys(self) -> tuple[np.ndarray, np.ndarray]:
-        quoted = [name.encode() + b'"' for name in self.names]
+        # Half a surrogate is in no text that is UTF-8.
+        quoted = [name.encode("utf-8", "surrogatepass") + b'"' for name in self.names]
         width = max(map(len, quoted), default=0) // 8 + 1
         padded = b"".join(key.ljust(8 * width, b"\0") for key in quoted)
         keys = np.frombuffer(padded, "<u8").reshape(-1, width).copy()
         return keys, np.array([len(key) for key in quoted], np.int64)
 
     def _grow(self) -> None:
-        """Add the key that was met; where the columns are as large as they may be, none is added any more."""
-        capacity = len(self._kinds)
-        if len(self.names) == capacity:
-            if capacity * self._most > max(len(self._data) // 4, _FEW):
-                self.state[t.CLOSED] = 1
-                return
-            self._cells = np.concatenate([self._cells, np.zeros_like(self._cells)])
-            self._kinds = np.concatenate([self._kinds, np.zeros_like(self._kinds)])
+        """Add the key that was met; where there are too many, none is added any more."""
+        if not self._left or not self._make_room(len(self.names) + 1):
+            self.state[t.CLOSED] = 1
+            return
+        self._left -= 1
         self.names.append(self._data[self.state[t.KEY] : self.state[t.KEY_END]].decode())
+
+    def _make_room(self, columns: int) -> bool:
+        """Whether so many columns have room: each value takes six bytes of the text at least, if most lines have it."""
+        held = len(self._kinds)
+        if columns > held:
+            columns = max(columns, 2 * held)
+            if columns * self._most > max(len(self._data) // 4, _FEW):
+                return False
+            self._cells = np.concatenate([self._cells, np.zeros((columns - held, self._most, 2), np.uint64)])
+            self._kinds = np.concatenate([self._kinds, np.zeros((columns - held, self._most), np.uint8)])
+        return True
+
+
+def _keys_of(line: bytes) -> list[str]:
+    """The keys of an object; none if it is none."""
+    try:
+        found = json.loads(line)
+    except (ValueError, RecursionError):
+        return []
+    return list(found) if isinstance(found, dict) else []
 
 
 def _masked(values: pl.Series, valid: np.ndarray | None) -> pl.Series:
