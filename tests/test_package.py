@@ -42,6 +42,7 @@ HEAVY = [
     "cudf",
     "cupy",
     "asyncio",
+    "numba",
 ]
 
 

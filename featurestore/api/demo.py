@@ -277,7 +277,7 @@ def _server(root: Path) -> Iterator[str]:
             process.communicate(timeout=30)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], limit_seconds: float = 60) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], limit_seconds: float = 180) -> None:
     deadline = time.monotonic() + limit_seconds
     while True:
         try:

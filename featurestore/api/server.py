@@ -7,6 +7,7 @@ there. ``SIGTERM`` and ``SIGINT`` end it gracefully: no new connections, what is
 from __future__ import annotations
 
 import gc
+import importlib
 import importlib.util
 import os
 import shutil
@@ -39,6 +40,8 @@ def app_from_environment() -> FastAPI:
     from featurestore.api.app import create_app
     from featurestore.store import FeatureStore
 
+    # Compiles where no earlier process left what it compiled: no request shall wait for that.
+    importlib.import_module("featurestore.online.plain_windows")
     app = create_app(FeatureStore(os.environ[PROJECT]), grpc_address=os.environ.get(_GRPC))
     # What was imported stays: without this a full pass of the collector looks through all of it, 70 ms amid some request.
     gc.collect()

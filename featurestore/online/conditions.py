@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 from polars.exceptions import PolarsError
 
-from featurestore.online.careful import NotPlainError
-from featurestore.online.window_edges import Array
+from featurestore.codec.block_layout import Array
 from featurestore.registry.types import from_arrow
 from featurestore.transforms.windows.columns import polars_type
 
@@ -20,6 +19,10 @@ if TYPE_CHECKING:
 _ROW: Final = "__row"
 
 
+class NotPlainError(Exception):
+    """The data is such that the kernels have to answer."""
+
+
 class Conditions:
     """The different conditions of some features, each evaluated once a request."""
 
@@ -27,6 +30,9 @@ class Conditions:
         self._layout = layout
         self._known: dict[Any, int] = {}
         self._expressions: list[pl.Expr] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._expressions)
 
     def of(self, feature: WindowFeature) -> int:
         """The number of the condition that a feature's rows fulfil: -1 for none."""

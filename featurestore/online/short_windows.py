@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import polars as pl
 
-from featurestore.online.careful import NotPlainError
-from featurestore.online.conditions import Conditions
+from featurestore.online.conditions import Conditions, NotPlainError
 from featurestore.online.window_edges import Array, edges_at
 from featurestore.registry import types as t
 from featurestore.registry.types import Decimal, List, Struct, Vector

@@ -5,40 +5,42 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
-from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from itertools import compress, repeat
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from featurestore.codec import decode_order
-from featurestore.codec.blocks import BlockCodec, DecodedBlocks
+from featurestore.codec.blocks import BlockCodec
 from featurestore.errors import OnlineStoreError, RequestError
 from featurestore.online.block_forms import BlockForms, HeldTiles, TiledForm
-from featurestore.online.careful import NotPlainError
+from featurestore.online.conditions import NotPlainError
+from featurestore.online.plain_features import is_plain
 from featurestore.online.response import NULL, PRESENT, SAWTOOTH, Column, Status
 from featurestore.online.short_windows import ShortWindows, is_short
-from featurestore.online.thin_plan import is_thin
-from featurestore.online.thin_tiles import ThinTiles
-from featurestore.online.thin_windows import ThinWindows
 from featurestore.time import format_duration, from_micros, to_micros
 from featurestore.transforms.windows.api import compute_windows, with_derived
 from featurestore.transforms.windows.columns import polars_type
 from featurestore.transforms.windows.merged import Events, compute_merged
 from featurestore.transforms.windows.needs import reach
+from featurestore.transforms.windows.ranges import LOWEST
 from featurestore.transforms.windows.schema import WindowFeature
 from featurestore.transforms.windows.tiles import longest_tail, slack
 
 if TYPE_CHECKING:
+    from featurestore.online.plain_plan import Found
+    from featurestore.online.plain_windows import PlainWindows
     from featurestore.online.serving import ServedWindows
     from featurestore.registry.definitions import FeatureView
     from featurestore.registry.records import Field
 
 _FEW: Final = 128
 """Up to so many features that are answered window by window, times entities, the kernels take longer to begin."""
+_Named: TypeAlias = tuple[list[str], list[list[Any]], list[list[Status]]]
+"""Features, their values and their statuses, by entity."""
 _MARKS: Final[dict[Status, Status]] = {PRESENT: SAWTOOTH}
-_COLUMN: Final = partial(tuple.__new__, Column)
 OLDEST: Final = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 
 
@@ -72,7 +74,7 @@ class _FormReading:
     """
 
     form: TiledForm
-    plain: ThinTiles
+    plain: PlainWindows
     features: Sequence[WindowFeature]
     others: Sequence[WindowFeature]
     slack: int
@@ -124,23 +126,24 @@ class WindowRead:
         return any(field.name == name for field in self.features for name, _ in self.view.derived)
 
     @cached_property
-    def _thin(self) -> ThinWindows:
-        return ThinWindows(self._plain, self.codec.layout)
+    def _plain_windows(self) -> PlainWindows:
+        from featurestore.online.plain_windows import PlainWindows  # compiles
 
-    @cached_property
-    def _thin_fields(self) -> list[Field]:
-        fields = {field.name: field for field in self.features}
-        return [fields[name] for name in self._thin.names]
+        return PlainWindows(self._plain, self.codec)
 
     @cached_property
     def _plain(self) -> list[WindowFeature]:
         """What needs no kernels of the features asked for."""
-        return [feature for feature in self.forms.features if feature.name in self._wanted and is_thin(feature)]
+        return [feature for feature in self.forms.features if feature.name in self._wanted and is_plain(feature)]
 
     @cached_property
     def _all_plain(self) -> bool:
         plain = {feature.name for feature in self._plain}
         return all(field.name in plain for field in self.features)
+
+    @cached_property
+    def _fields(self) -> dict[str, Field]:
+        return {field.name: field for field in self.features}
 
     @cached_property
     def _short(self) -> ShortWindows:
@@ -150,7 +153,7 @@ class WindowRead:
     @cached_property
     def _all_light(self) -> bool:
         """Whether all that is asked for can be had without kernels."""
-        return all(is_thin(feature) or is_short(feature) for feature in self.forms.features if feature.name in self._wanted)
+        return all(is_plain(feature) or is_short(feature) for feature in self.forms.features if feature.name in self._wanted)
 
     @cached_property
     def _marked(self) -> frozenset[str]:
@@ -175,9 +178,7 @@ class WindowRead:
         if len(toothed) + len(self._of_form(self.forms.exact, blocks, tiled)) < len(tiled):
             raise UnknownRowError
         if not tiled:
-            decoded = self.forms.events.decode(blocks)
-            self._check_floor(decoded.floor, instant)
-            return self._of_events(decoded, instant)
+            return self._of_events(blocks, instant)
         return self._tiled_columns(blocks, toothed, instant)
 
     @staticmethod
@@ -197,60 +198,83 @@ class WindowRead:
 
     def _tiled_columns(self, blocks: Sequence[bytes | None], toothed: Sequence[int], instant: int) -> dict[str, Column]:
         count = len(blocks)
-        times: list[int | None] = [None] * count
-        exact = sorted(set(range(count)) - set(toothed)) if toothed else range(count)
+        if not toothed and self.forms.exact is not None:
+            return self._named(self._merged(self.forms.exact, blocks, instant), count)
+        exact = sorted(set(range(count)) - set(toothed))
         found: dict[str, tuple[list[Any], list[Status]]] = {}
         for form, places in ((self.forms.exact, exact), (self.forms.sawtooth, toothed)):
             if form is None or not places:
                 continue
-            if len(places) == count:
-                found = self._merged(form, blocks, instant)
-                break
-            for name, answers in self._merged(form, [blocks[i] for i in places], instant).items():
+            names, *answers = self._merged(form, [blocks[i] for i in places], instant)
+            for name, *mine in zip(names, *answers, strict=True):
                 whole = found.setdefault(name, ([None] * count, [PRESENT] * count))
-                for all_of_them, mine in zip(whole, answers, strict=True):
-                    for i, one in zip(places, mine, strict=True):
+                for all_of_them, some in zip(whole, mine, strict=True):
+                    for i, one in zip(places, some, strict=True):
                         all_of_them[i] = one
-        return {field.name: _COLUMN((field, *found[field.name], times)) for field in self.features if field.name in found}
+        values, statuses = ([answers[k] for answers in found.values()] for k in range(2))
+        return self._named((list(found), values, statuses), count)
 
-    def _merged(
-        self, form: TiledForm, blocks: Sequence[bytes | None], instant: int
-    ) -> dict[str, tuple[list[Any], list[Status]]]:
-        """The features of entities whose blocks have a form, or are events alone: values and their statuses."""
+    def _named(self, found: _Named, count: int) -> dict[str, Column]:
+        names, values, statuses = found
+        asked = self._fields
+        if len(names) > len(asked):
+            keep = [name in asked for name in names]
+            names, values, statuses = [*compress(names, keep)], [*compress(values, keep)], [*compress(statuses, keep)]
+        return _columns([asked[name] for name in names], (values, statuses), count)
+
+    def _merged(self, form: TiledForm, blocks: Sequence[bytes | None], instant: int) -> _Named:
+        """The features of entities whose blocks have a form, or are events alone."""
         reading = self._reading(form)
-        self._check_written(blocks, reading, instant)
-        tiles, tails = form.codec.decode(blocks)
-        decoded = self.forms.events.decode(tails)
-        self._check_floor(decoded.floor, instant)
-        found: dict[str, tuple[list[Any], list[Status]]] = {}
-        others = reading.others
+        names, others = reading.plain.names, reading.others
+        found: Found = [], []
         try:
-            found = dict(
-                zip(reading.plain.names, zip(*reading.plain.answer(tiles, decoded, instant), strict=True), strict=True)
-            )
+            plain = reading.plain.answer(blocks, instant)
         except NotPlainError:
-            others = reading.features
+            names, others = [], reading.features
+        else:
+            self._check_written(plain.written_at, reading, instant)
+            self._check_floor(plain.floor, instant)
+            found = plain.found
+        values, statuses = found
         if others or self._derives:
-            values = {name: answers for name, (answers, _) in found.items()}
+            named = dict(zip(names, values, strict=True))
             if others:
-                events = Events(decoded.events, np.asarray(decoded.counts), decoded.times)
-                answers = compute_merged(self.view, others, HeldTiles(tiles, form.states), events, instant)
-                values |= {name: series.to_list() for name, series in answers.items()}
+                named |= self._by_kernels(reading, others, blocks, instant)
             if self._derives:
-                values = self._with_derived(values)
+                named = self._with_derived(named)
+            names, values = list(named), list(named.values())
             present: list[Status] = [PRESENT] * len(blocks)
-            found = {name: (answers, _statuses(answers, present)) for name, answers in values.items()}
+            statuses = [_statuses(answers, present) for answers in values]
         if form is self.forms.sawtooth:
-            for name in self._marked & found.keys():
-                found[name] = found[name][0], [_MARKS.get(status, status) for status in found[name][1]]
-        return found
+            statuses = [
+                [_MARKS.get(status, status) for status in mine] if name in self._marked else mine
+                for name, mine in zip(names, statuses, strict=True)
+            ]
+        return names, values, statuses
+
+    def _by_kernels(
+        self, reading: _FormReading, features: Sequence[WindowFeature], blocks: Sequence[bytes | None], instant: int
+    ) -> dict[str, list[Any]]:
+        """The values of features, by the kernels that training uses."""
+        form = reading.form
+        header = form.codec.header
+        written = [decode_order(block)[1] for block in blocks if block is not None and block.startswith(header)]
+        self._check_written(max(written, default=LOWEST), reading, instant)
+        tiles, tails = form.codec.decode(blocks)
+        decoded = self.codec.decode(tails)
+        self._check_floor(decoded.floor, instant)
+        events = Events(decoded.events, np.asarray(decoded.counts), decoded.times)
+        answers = compute_merged(self.view, features, HeldTiles(tiles, form.states), events, instant)
+        return {name: series.to_list() for name, series in answers.items()}
 
     def _reading(self, form: TiledForm) -> _FormReading:
         if form.name not in self._readings:
             wanted = [feature for feature in form.plan.features if feature.name in self._wanted]
-            plain = ThinTiles([feature for feature in wanted if is_thin(feature)], self.codec.layout, form)
+            from featurestore.online.plain_windows import PlainWindows  # compiles
+
+            plain = PlainWindows([feature for feature in wanted if is_plain(feature)], self.codec, form)
             lag = slack((feature.window, feature.aggregation.delay) for feature in form.plan.features)
-            others = [feature for feature in wanted if not is_thin(feature)]
+            others = [feature for feature in wanted if not is_plain(feature)]
             self._readings[form.name] = _FormReading(form, plain, wanted, others, lag)
         return self._readings[form.name]
 
@@ -258,10 +282,13 @@ class WindowRead:
     def _readings(self) -> dict[str, _FormReading]:
         return {}
 
-    def _light(self, decoded: DecodedBlocks, instant: int) -> Mapping[str, Sequence[Any]]:
+    def _light(self, blocks: Sequence[bytes | None], instant: int) -> Mapping[str, Sequence[Any]]:
         """The features asked for, without kernels."""
-        found = dict(zip(self._thin.names, self._thin.answer(decoded, instant)[0], strict=True))
-        found |= self._short.answer(decoded, instant)
+        found: dict[str, Sequence[Any]] = {}
+        if self._plain:
+            answers = self._plain_windows.answer(blocks, instant)
+            found = dict(zip(self._plain_windows.names, answers.found[0], strict=True))
+        found |= self._short.answer(self.codec.decode(blocks), instant)
         if not self._derives:
             return found
         return self._with_derived(found)
@@ -271,16 +298,19 @@ class WindowRead:
         series = {name: pl.Series(name, values, kinds[name]) for name, values in found.items()}
         return {name: values.to_list() for name, values in with_derived(self.view, series).items()}
 
-    def _of_events(self, decoded: DecodedBlocks, instant: int) -> dict[str, Column]:
-        times: list[int | None] = [None] * len(decoded.counts)
+    def _of_events(self, blocks: Sequence[bytes | None], instant: int) -> dict[str, Column]:
         try:
             if self._all_plain:
-                found = zip(self._thin_fields, *self._thin.answer(decoded, instant), repeat(times), strict=False)
-                return dict(zip(self._thin.names, map(_COLUMN, found), strict=True))
-            if self._all_light and len(decoded.counts) * len(self._short.features) <= _FEW:
-                return self._columns(self._light(decoded, instant), len(decoded.counts))
+                plain = self._plain_windows.answer(blocks, instant)
+                self._check_floor(plain.floor, instant)
+                return _columns([self._fields[name] for name in self._plain_windows.names], plain.found, len(blocks))
+            self._check_floor(self.codec.decode(blocks).floor, instant)
+            if self._all_light and len(blocks) * len(self._short.features) <= _FEW:
+                return self._columns(self._light(blocks, instant), len(blocks))
         except NotPlainError:
             pass
+        decoded = self.codec.decode(blocks)
+        self._check_floor(decoded.floor, instant)
         count = len(decoded.counts)
         answers = compute_windows(
             self.view,
@@ -301,10 +331,8 @@ class WindowRead:
                 hint="get_historical_features answers any instant",
             )
 
-    def _check_written(self, blocks: Sequence[bytes | None], reading: _FormReading, instant: int) -> None:
-        header = reading.form.codec.header
-        written = [decode_order(block)[1] for block in blocks if block is not None and block.startswith(header)]
-        oldest = max(written, default=instant) - reading.slack
+    def _check_written(self, written_at: int, reading: _FormReading, instant: int) -> None:
+        oldest = written_at - reading.slack
         if instant < oldest:
             ago = timedelta(microseconds=oldest - instant)
             raise OnlineStoreError(
@@ -326,3 +354,10 @@ def _statuses(values: Sequence[Any], present: list[Status]) -> list[Status]:
     if None not in values:
         return present
     return [NULL if value is None else status for value, status in zip(values, present, strict=True)]
+
+
+def _columns(fields: Sequence[Field], found: Found, count: int) -> dict[str, Column]:
+    times: list[int | None] = [None] * count
+    # Made without a call of Python's for each: there are hundreds.
+    columns = map(tuple.__new__, repeat(Column), zip(fields, *found, repeat(times), strict=False))
+    return dict(zip([field.name for field in fields], columns, strict=False))

@@ -20,9 +20,9 @@ from featurestore import Aggregation, FeatureView
 from featurestore import types as t
 from featurestore.errors import OnlineStoreError, TransformError
 from featurestore.online.block_forms import BlockForms, TiledForm
-from featurestore.online.careful import NotPlainError
-from featurestore.online.thin_plan import is_thin
-from featurestore.online.thin_tiles import ThinTiles
+from featurestore.online.conditions import NotPlainError
+from featurestore.online.plain_features import is_plain
+from featurestore.online.plain_windows import PlainWindows
 from featurestore.online.window_blocks import WindowRead
 from featurestore.registry.records import Field
 from featurestore.testing.oracle import Definition, aggregate
@@ -33,7 +33,7 @@ from featurestore.transforms.windows.expansion import float_expansions, integer_
 from tests.many import many
 from tests.windows.streams import ENTITY, KEYS, SECOND, Case, case_lists, frame, rows, same, view_of
 from tests.windows_online.test_blocks import blocks_of, codec_of
-from tests.windows_online.test_thin_windows import plain_cases
+from tests.windows_online.test_plain_windows import plain_cases
 
 SLACK = 2 * SECOND
 
@@ -145,13 +145,12 @@ def test_plain_functions_of_tiles_answer_as_the_oracle_does(
     if form is None:
         return
     blocks = tiled_blocks_of(list(cases), stream, written_at, apart=False)
-    tiles, tails = form.codec.decode(blocks)
-    thin = ThinTiles([feature for feature in form.plan.features if is_thin(feature)], read.codec.layout, form)
+    plain = PlainWindows([feature for feature in form.plan.features if is_plain(feature)], read.codec, form)
     try:
-        found, _ = thin.answer(tiles, read.codec.decode(tails), instant)
+        found, _ = plain.answer(blocks, instant).found
     except NotPlainError:
         return
-    answers = dict(zip(thin.names, found, strict=True))
+    answers = dict(zip(plain.names, found, strict=True))
     for case in cases:
         for name, definition in zip(case.names, case.definitions, strict=True):
             for key in range(KEYS + 1) if name in answers else ():

@@ -6,7 +6,6 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
-from unittest import mock
 
 import polars as pl
 from hypothesis import given
@@ -14,7 +13,6 @@ from hypothesis import strategies as st
 
 from featurestore import Aggregation
 from featurestore import types as t
-from featurestore.online import thin_windows, window_edges
 from featurestore.online.window_blocks import WindowRead
 from featurestore.registry.records import Field
 from featurestore.testing.oracle import Definition, aggregate
@@ -82,22 +80,6 @@ def check_plain(stream: list[dict[str, Any]], cases: tuple[Case, ...], after: in
 @given(rows(), several_plain, st.integers(0, 20))
 def test_plain_functions_answer_as_the_oracle_does(stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int) -> None:
     check_plain(stream, cases, after)
-
-
-@many(150)
-@given(rows(), several_plain, st.integers(0, 20))
-def test_so_they_do_where_each_row_is_looked_at_once(stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int) -> None:
-    with mock.patch.object(window_edges, "LONG", -1):
-        check_plain(stream, cases, after)
-
-
-@many(100)
-@given(rows(), several_plain, st.integers(0, 20))
-def test_so_they_do_where_entities_are_worked_on_one_by_one(
-    stream: list[dict[str, Any]], cases: tuple[Case, ...], after: int
-) -> None:
-    with mock.patch.object(thin_windows, "_CELLS", 1):
-        check_plain(stream, cases, after)
 
 
 def read_and_blocks(values: list[float], function: str) -> tuple[WindowRead, list[bytes | None]]:

@@ -1,0 +1,69 @@
+"""Compiled code is kept where there is room for it, and made anew where there is none or where its files changed."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+MODULE = """
+from numba import int64
+from featurestore.online.compiled.compiling import compiled, inner
+
+@inner
+def twice(number):
+    return 2 * number
+
+def make(stamp):
+    @compiled(int64)
+    def answer(number):
+        return twice(number) + 0 * stamp
+    return answer
+
+answer = make({stamp})
+print(answer(21), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_misses.values()))
+"""
+
+
+def run(folder: Path, stamp: int = 1, **environment: str) -> list[int]:
+    """What it answers, how often kept code was taken, and how often it was looked for in vain."""
+    module = folder / "kept.py"
+    if not module.exists() or MODULE.format(stamp=stamp) != module.read_text():
+        module.write_text(MODULE.format(stamp=stamp))
+    given = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(module)],
+        capture_output=True, text=True, env=given | {"PYTHONPATH": str(ROOT)} | environment, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return [int(number) for number in done.stdout.split()]
+
+
+def test_what_was_compiled_is_kept_beside_its_file(tmp_path: Path) -> None:
+    assert run(tmp_path) == [42, 0, 1]
+    assert run(tmp_path) == [42, 1, 0]
+
+
+def test_it_is_kept_by_what_it_closes_over(tmp_path: Path) -> None:
+    run(tmp_path)
+    stamp = (tmp_path / "kept.py").stat()
+    (tmp_path / "kept.py").write_text(MODULE.format(stamp=2))
+    os.utime(tmp_path / "kept.py", ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # the file looks as it did
+    assert run(tmp_path, stamp=2) == [42, 0, 1]
+
+
+def test_where_the_folder_takes_no_files_it_is_kept_in_the_users_cache(tmp_path: Path) -> None:
+    (tmp_path / "__pycache__").write_text("in the way")
+    home = tmp_path / "home"
+    assert run(tmp_path, HOME=str(home), XDG_CACHE_HOME=str(home)) == [42, 0, 1]
+    assert run(tmp_path, HOME=str(home), XDG_CACHE_HOME=str(home)) == [42, 1, 0]
+
+
+def test_where_there_is_no_room_at_all_it_is_compiled_each_time(tmp_path: Path) -> None:
+    for name in ("__pycache__", "home"):
+        (tmp_path / name).write_text("in the way")
+    home = str(tmp_path / "home")
+    for _ in range(2):
+        assert run(tmp_path, HOME=home, XDG_CACHE_HOME=home)[0] == 42
