@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import Final
 
 import numpy as np
@@ -56,12 +58,19 @@ def gather(
         before += len(wanted)
         reads += [(frame, mask)] if stretch is None else _stretches(frame, wanted, stretch)
     schema = {f.name: polars_type(f.type) for f in features}
-    parts = []
-    for frame, wanted in reads:
-        read = _read_masked if stretch is None else _read_slice
-        part, record = read(frame.select(list(schema)), wanted, engine)
-        parts.append(part)
-        engine = engine.merged(record)
+    read = _read_masked if stretch is None else _read_slice
+    # Row groups are too small for all cores; files are not.
+    with ThreadPoolExecutor(1 if stretch is None else 2, "featurestore-gather") as pool:
+        answered = list(
+            pool.map(
+                lambda frame, wanted: read(frame.select(list(schema)), wanted, engine),
+                [f for f, _ in reads],
+                [w for _, w in reads],
+            )
+        )
+    parts = [part for part, _ in answered]
+    engine = reduce(EngineRecord.merged, (record for _, record in answered), engine)
+    answered.clear()
     found = pl.concat(parts, rechunk=True) if parts else pl.DataFrame({name: [None] for name in schema}, schema=schema)
     parts.clear()
     columns: dict[str, pl.Series] = {}
