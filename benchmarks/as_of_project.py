@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import duckdb
 import numpy as np
 import polars as pl
 
@@ -82,6 +81,8 @@ class AsOfProject:
             for view in self.views
         )
         query = f"SELECT l.*, {columns} FROM read_parquet('{self.labels}') l {joins} ORDER BY l.row"
+        import duckdb
+
         with duckdb.connect() as connection:
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute(f"COPY ({query}) TO '{self.answer}' (FORMAT parquet, COMPRESSION uncompressed)")

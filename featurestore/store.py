@@ -340,7 +340,7 @@ class FeatureStore:
 
     def sql(self, query: str, parameters: Sequence[Any] = ()) -> pa.Table:
         """Answer a DuckDB query over the lake: sources, feature views and ``{source}_quarantine`` are tables by name."""
-        from featurestore.offline import sql
+        from featurestore.offline.sql import sql
 
         return sql(self, query, parameters)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import reduce
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from featurestore.offline.pieces import each
 from featurestore.offline.winners import Asked, Winners
 from featurestore.registry.records import Field
 from featurestore.transforms import asof, engines
@@ -26,12 +27,15 @@ def gather(
     ttl: int | None,
     asked: Asked,
     engine: EngineRecord,
+    *,
+    stretch: int | None,
 ) -> tuple[dict[str, pl.Series], EngineRecord]:
     """The values of each feature for all labels; null where no row answers.
 
     Args:
         frames: the pieces that the winners are in.
         winners: by feature, which may share them.
+        stretch: where some rows of a piece are had without computing the others, how many to read at once.
     """
     distinct = {id(chosen): chosen for chosen in winners.values()}
     answers = {key: np.flatnonzero(chosen.status(ttl) == asof.FOUND) for key, chosen in distinct.items()}
@@ -46,23 +50,62 @@ def gather(
             continue
         for chosen in rows.values():
             mask[chosen] = True
-        place = np.cumsum(mask) - 1
+        wanted = np.flatnonzero(mask)
+        place = np.empty(len(mask), dtype=np.int64)
+        place[wanted] = np.arange(before, before + len(wanted))
         for key, labels in here.items():
-            positions[key][asked.places[labels]] = before + place[rows[key]]
-        before += int(place[-1]) + 1
-        reads.append((frame, mask))
-    names = [f.name for f in features]
-    parts = each(lambda frame, mask: _read(frame.select(names), mask, engine), *zip(*reads, strict=True)) if reads else []
-    for _, record in parts:
-        engine = engine.merged(record)
-    # A row of nulls after the last: to take it is half the work of a place that is null.
-    nothing = pl.DataFrame({f.name: [None] for f in features}, schema={f.name: polars_type(f.type) for f in features})
-    found = pl.concat([*(part for part, _ in parts), nothing], rechunk=True)
-    places = {key: pl.Series(np.where(place < 0, before, place)) for key, place in positions.items()}
-    return dict(zip(names, found.select(pl.col(n).gather(places[id(winners[n])]) for n in names), strict=True)), engine
+            positions[key][asked.places[labels]] = place[rows[key]]
+        before += len(wanted)
+        reads += [(frame, mask)] if stretch is None else _stretches(frame, wanted, stretch)
+    schema = {f.name: polars_type(f.type) for f in features}
+    read = _read_masked if stretch is None else _read_slice
+    # Row groups are too small for all cores; files are not.
+    with ThreadPoolExecutor(1 if stretch is None else 2, "featurestore-gather") as pool:
+        answered = list(
+            pool.map(
+                lambda frame, wanted: read(frame.select(list(schema)), wanted, engine),
+                [f for f, _ in reads],
+                [w for _, w in reads],
+            )
+        )
+    parts = [part for part, _ in answered]
+    engine = reduce(EngineRecord.merged, (record for _, record in answered), engine)
+    answered.clear()
+    found = pl.concat(parts, rechunk=True) if parts else pl.DataFrame({name: [None] for name in schema}, schema=schema)
+    parts.clear()
+    columns: dict[str, pl.Series] = {}
+    for key, place in positions.items():
+        names = [name for name in schema if id(winners[name]) == key]
+        columns |= _placed(found.select(names), place).to_dict()
+    return {name: columns[name] for name in schema}, engine
 
 
-def _read(frame: pl.LazyFrame, mask: Ints, engine: EngineRecord) -> tuple[pl.DataFrame, EngineRecord]:
+def _placed(found: pl.DataFrame, places: Ints) -> pl.DataFrame:
+    """Rows by place; nulls where it is -1."""
+    known = places >= 0
+    if known.all():
+        return found[places]
+    # Any row, and then null: a third of the time of a place that is null.
+    return found[np.where(known, places, 0)].select(pl.when(pl.Series(known)).then(pl.all()).name.keep())
+
+
+def _stretches(frame: pl.LazyFrame, rows: Ints, stretch: int) -> Iterator[tuple[pl.LazyFrame, Ints]]:
+    """Parts of a piece that hold some of these rows, and where they stand in them."""
+    starts = np.arange(0, int(rows[-1]) + 1, stretch)
+    bounds = [*rows.searchsorted(starts), len(rows)]
+    for start, low, high in zip(starts.tolist(), bounds, bounds[1:], strict=False):
+        if low < high:
+            yield frame.slice(start, stretch), rows[low:high] - start
+
+
+def _read_slice(frame: pl.LazyFrame, rows: Ints, engine: EngineRecord) -> tuple[pl.DataFrame, EngineRecord]:
+    first, last = int(rows[0]), int(rows[-1])
+    # Not by the streaming engine, which takes a quarter more time for so few rows.
+    read = frame.slice(first, last - first + 1).collect(engine="in-memory")
+    return read[rows - first], engine
+
+
+def _read_masked(frame: pl.LazyFrame, mask: Ints, engine: EngineRecord) -> tuple[pl.DataFrame, EngineRecord]:
     # A mask beside the frame: half the time of a filter by row number, and rows of no interest are dropped batch by batch.
     chosen = pl.concat([frame.head(len(mask)), pl.LazyFrame({_WANTED: mask})], how="horizontal").filter(pl.col(_WANTED))
     return engines.collect(chosen.drop(_WANTED), engine)

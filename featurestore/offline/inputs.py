@@ -92,6 +92,12 @@ class Inputs:
             return True
         return view.mode == "polars" and self._computed(view, None, "cpu").row_wise
 
+    def keeps_rows(self, view: FeatureView) -> bool:
+        """Whether :meth:`pieces` gives the rows of files as they are: all of them, each where it stands."""
+        if self._kept_version(view) is not None:
+            return True
+        return view.transform is None and not any(e.policy == "quarantine" for e in view.expectations)
+
     def open(self, view: FeatureView, *, until: int | None = None, engine: str = "auto") -> ComputedView:
         """The rows of a view: kept ones, where they are exactly this view over this version, or else computed.
 

@@ -1,30 +1,51 @@
-"""Work on several pieces of a view's rows at once."""
+"""Work on the pieces of a view's rows: the next one is read while those before it are worked on."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Final, TypeVar
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, TypeVar
 
 from featurestore.ingestion.parts import PART_ROWS
 
+Item = TypeVar("Item")
+Data = TypeVar("Data")
 Result = TypeVar("Result")
 _AT_ONCE: Final = 4
-"""Pieces in memory at a time, at most. Reading and sorting use all cores as it is; a second piece fills the gaps."""
+"""Pieces in memory at a time, at most."""
 PIECE_ROWS: Final = _AT_ONCE * PART_ROWS
 """Rows of a view in memory at a time, about: a piece is one file of the lake, or small ones together."""
 
 
-def each(work: Callable[..., Result], *arguments: Iterable[Any]) -> list[Result]:
-    """The results of a function of pieces, in their order; an error of one is raised when those under way have ended."""
-    calls = list(zip(*arguments, strict=True))
-    workers = min(_AT_ONCE, os.cpu_count() or 1, len(calls))
-    if workers < 2:
-        return [work(*call) for call in calls]
-    with ThreadPoolExecutor(workers, "featurestore-piece") as pool:
-        futures = [pool.submit(work, *call) for call in calls]
-        try:
-            return [future.result() for future in futures]
-        finally:
-            pool.shutdown(cancel_futures=True)
+def each(items: Iterable[Item], read: Callable[[Item], Data], work: Callable[[Item, Data], Result]) -> list[Result]:
+    """What ``work`` makes of what ``read`` gives for each item, in their order.
+
+    One thread reads, by all cores as it is; with two cores this thread works, with more of them some others do. Every thread
+    costs memory, since allocators keep for each what it freed: reading 2,000,000 rows in two threads took 100 MB more.
+    """
+    workers = min(_AT_ONCE, os.cpu_count() or 1) - 1
+    with ThreadPoolExecutor(1, "featurestore-read") as reader:
+        pairs = _ahead(items, read, reader)
+        if workers < 2:
+            return [work(item, data) for item, data in pairs]
+        with ThreadPoolExecutor(workers, "featurestore-piece") as pool:
+            results: list[Result] = []
+            under_way: deque[Future[Result]] = deque()
+            for item, data in pairs:
+                if len(under_way) == workers:
+                    results.append(under_way.popleft().result())
+                under_way.append(pool.submit(work, item, data))
+            return results + [future.result() for future in under_way]
+
+
+def _ahead(items: Iterable[Item], read: Callable[[Item], Data], reader: ThreadPoolExecutor) -> Iterator[tuple[Item, Data]]:
+    """What is read of each item, the next one while this one is used."""
+    waiting: tuple[Item, Future[Data]] | None = None
+    for item in items:
+        current, waiting = waiting, (item, reader.submit(read, item))
+        if current is not None:
+            yield current[0], current[1].result()
+    if waiting is not None:
+        yield waiting[0], waiting[1].result()

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,7 +23,6 @@ from featurestore.offline.inputs import Inputs, source_names
 from featurestore.offline.labels import INSTANT, Labels, check_columns, key_frame, open_labels, request_columns
 from featurestore.offline.lookups import STATUS, Answer
 from featurestore.offline.out_of_core import bytes_needed, spilled_answers
-from featurestore.offline.sql import sql
 from featurestore.offline.view_rows import ViewRows, open_rows
 from featurestore.registry.serialization import version_of
 from featurestore.registry.types import to_arrow
@@ -80,13 +79,19 @@ def get_historical_features(
         join_key_map=join_key_map,
     )
     options = project.lake.storage.storage_options
-    opened = open_labels(labels, lambda query: sql(project, query), options)
+    opened = open_labels(labels, partial(_run_sql, project), options)
     check_columns(opened, resolved)
     for source in source_names([lookup.view for lookup in resolved.lookups]):
         inputs.pin(source)
     texts = tuple(reference_text(reference) for reference in references_of(inputs.definitions, features))
     chosen = engines.choose(engine or project.config.engine.name)
     return HistoricalJob(inputs, opened, resolved, features=texts, as_known=as_known, engine=chosen)
+
+
+def _run_sql(project: Project, query: str) -> pa.Table:
+    from featurestore.offline.sql import sql
+
+    return sql(project, query)
 
 
 @dataclass(frozen=True, slots=True)

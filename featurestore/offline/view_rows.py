@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import polars as pl
 
 from featurestore.features import ViewLookup
+from featurestore.ingestion.parts import ROW_GROUP_ROWS
 from featurestore.offline.labels import INSTANT
 from featurestore.offline.lookups import STATUS, Answer, check_arrival_known, look_up
 from featurestore.registry.feature_names import stem
@@ -56,6 +58,7 @@ class AsOfRows:
     computed: ComputedView
     as_known: bool
     split: Callable[[], Iterator[pl.LazyFrame]]
+    stretch: int | None
 
     @property
     def frame(self) -> pl.LazyFrame:
@@ -78,13 +81,26 @@ class AsOfRows:
 
     def with_frame(self, frame: pl.LazyFrame) -> ViewRows:
         """The same with other rows."""
-        return replace(self, computed=replace(self.computed, frame=frame, row_wise=True), split=lambda: iter([frame]))
+        return replace(
+            self,
+            computed=replace(self.computed, frame=frame, row_wise=True),
+            split=lambda: iter([frame]),
+            stretch=ROW_GROUP_ROWS,
+        )
 
     def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
         """The features of labels."""
         computed = self.computed
         if computed.row_wise:
-            return look_up(self.lookup, computed, labels, as_known=self.as_known, engine=engine, pieces=self.pieces())
+            return look_up(
+                self.lookup,
+                computed,
+                labels,
+                as_known=self.as_known,
+                engine=engine,
+                pieces=self.pieces(),
+                stretch=self.stretch,
+            )
         # Two passes must see one order of rows, which a transform that mixes them need not give twice.
         with named(self.lookup.view.name):
             rows, engine = engines.collect(self.frame, engine)
@@ -160,6 +176,7 @@ def open_rows(inputs: Inputs, lookup: ViewLookup, *, until: int | None, as_known
     if as_known:
         check_arrival_known(lookup.view.name, computed)
     if windows:
-        pieces = inputs.window_pieces
-        return WindowRows(lookup, computed, as_known, lambda: pieces(lookup.view, computed, until=until))
-    return AsOfRows(lookup, computed, as_known, lambda: inputs.pieces(lookup.view, until=until, engine=engine.name))
+        return WindowRows(lookup, computed, as_known, partial(inputs.window_pieces, lookup.view, computed, until=until))
+    pieces = partial(inputs.pieces, lookup.view, until=until, engine=engine.name)
+    stretch = ROW_GROUP_ROWS if inputs.keeps_rows(lookup.view) else None
+    return AsOfRows(lookup, computed, as_known, pieces, stretch)

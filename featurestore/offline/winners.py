@@ -6,7 +6,7 @@ all pieces. So no more than one piece need be in memory, and the rows of one key
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -17,10 +17,12 @@ import polars as pl
 
 from featurestore.offline.labels import INSTANT
 from featurestore.transforms import asof
-from featurestore.transforms.keys import Ints, sort_keys
+from featurestore.transforms.keys import Ints, KeyNumbers, sort_keys
 
 NEVER: Final = np.iinfo(np.int64).min
 """In the place of an arrival or a sequence that is null."""
+_RIVALS: Final = 1 << 20
+"""Rows of one event time that wait for a decision, about: 32 bytes each."""
 
 
 @dataclass(frozen=True)
@@ -29,66 +31,83 @@ class Asked:
 
     Args:
         count: how many labels there are, those without a key among them.
-        table: the distinct keys and their ids.
+        keys: the distinct keys and their numbers.
         places: where each stands among all labels.
-        ids, instants: key and instant of each.
+        ids, instants: number of the key and instant of each.
     """
 
     count: int
-    table: pl.DataFrame
+    keys: KeyNumbers
     places: Ints
     ids: Ints
     instants: Ints
 
     @classmethod
-    def of(cls, keys: pl.DataFrame, join_keys: Sequence[str]) -> Asked:
+    def of(cls, labels: pl.DataFrame, join_keys: Sequence[str]) -> Asked:
         """Labels by join key and ``__instant``."""
-        table, ids, rows = sort_keys(keys, join_keys, INSTANT)
-        return cls(keys.height, table, rows["place"].cast(pl.Int64).to_numpy(), ids, rows[INSTANT].to_numpy())
+        keys, ids, rows = sort_keys(labels, join_keys, INSTANT)
+        return cls(labels.height, keys, rows["place"].cast(pl.Int64).to_numpy(), ids, rows[INSTANT].to_numpy())
+
+    def by_time(self, labels: Ints) -> Ints:
+        """The order of some of them, given by their places in ascending order, by instant."""
+        if len(labels) == len(self.ids):
+            return self._by_time
+        place = np.full(len(self.ids), -1, dtype=np.int64)
+        place[labels] = np.arange(len(labels))
+        order = place[self._by_time]
+        return order[order >= 0]
 
     @cached_property
-    def by_time(self) -> Ints:
-        """Their order by instant."""
+    def _by_time(self) -> Ints:
         return pl.Series(self.instants).arg_sort().to_numpy().astype(np.int64)
 
 
-class Winners:
-    """The greatest row so far of each label: in which piece it is, and where there."""
+Ties = Callable[[int, Ints], tuple[Ints, Ints]]
+"""Arrivals and sequences of rows of a piece."""
 
-    def __init__(self, asked: Asked) -> None:
+
+class Winners:
+    """The greatest row so far of each label: in which piece it is, and where there.
+
+    Rows of one event time from several pieces wait for :meth:`settle`, which reads what orders them: there seldom are any.
+
+    Args:
+        ties: reads what orders them.
+    """
+
+    def __init__(self, asked: Asked, ties: Ties) -> None:
         count = len(asked.ids)
         self._asked = asked
+        self._ties = ties
         self._lock = Lock()
         self.pieces = np.full(count, -1, dtype=np.int32)
         self.rows = np.full(count, -1, dtype=np.int64)
-        self._times, self._arrivals, self._sequences = (np.full(count, NEVER, dtype=np.int64) for _ in range(3))
+        self._times = np.full(count, NEVER, dtype=np.int64)
+        self._rivals: list[tuple[Ints, Ints, Ints, Ints]] = []
 
-    def offer(self, piece: int, labels: Ints, rows: Ints, times: Ints, arrivals: Ints, sequences: Ints) -> None:
-        """Take the rows of a piece that are greater than what is held; of equal rows, that of the later piece.
+    def offer(self, piece: int, labels: Ints, rows: Ints, times: Ints) -> None:
+        """Take the rows of a piece that are greater than what is held.
 
         Args:
             labels: which labels they answer.
             rows: their positions in the piece.
-            times, arrivals, sequences: of the rows.
+            times: their event times.
         """
         with self._lock:
             held = self._times[labels]
             wins = (times > held) | (self.pieces[labels] < 0)
             equal = np.flatnonzero((times == held) & ~wins)
             if len(equal):
-                at = labels[equal]
-                wins[equal] = _greater(
-                    (arrivals[equal], sequences[equal], piece), (self._arrivals[at], self._sequences[at], self.pieces[at])
-                )
+                self._rivals.append((labels[equal], np.full(len(equal), piece), rows[equal], times[equal]))
+                if sum(len(rivals) for rivals, *_ in self._rivals) > _RIVALS:
+                    self._settle()
             chosen = labels[wins]
-            self.pieces[chosen] = piece
-            for kept, offered in (
-                (self.rows, rows),
-                (self._times, times),
-                (self._arrivals, arrivals),
-                (self._sequences, sequences),
-            ):
-                kept[chosen] = offered[wins]
+            self.pieces[chosen], self.rows[chosen], self._times[chosen] = piece, rows[wins], times[wins]
+
+    def settle(self) -> None:
+        """Decide between rows of one event time: by arrival, sequence, and then for the later piece."""
+        with self._lock:
+            self._settle()
 
     def may_yield_to(self, time: int) -> Any:
         """For each label whether a row of this event time may be greater than what is held, as far as is known now."""
@@ -102,11 +121,21 @@ class Winners:
             status[(self.pieces >= 0) & (self._times < self._asked.instants - ttl)] = asof.EXPIRED
         return status
 
-
-def _greater(left: Sequence[Any], right: Sequence[Any]) -> Any:
-    """Whether tuples of columns are greater, row by row, by the first column that differs."""
-    greater, equal = False, True
-    for mine, theirs in zip(left, right, strict=True):
-        greater = greater | (equal & (mine > theirs))
-        equal = equal & (mine == theirs)
-    return greater
+    def _settle(self) -> None:
+        if not self._rivals:
+            return
+        labels, pieces, rows, times = (np.concatenate(columns) for columns in zip(*self._rivals, strict=True))
+        self._rivals.clear()
+        current = times == self._times[labels]
+        labels, pieces, rows = labels[current], pieces[current], rows[current]
+        held = np.unique(labels)
+        labels = np.concatenate([labels, held])
+        pieces = np.concatenate([pieces, self.pieces[held]])
+        rows = np.concatenate([rows, self.rows[held]])
+        arrivals, sequences = np.empty_like(rows), np.empty_like(rows)
+        for piece in np.unique(pieces):
+            here = pieces == piece
+            arrivals[here], sequences[here] = self._ties(int(piece), rows[here])
+        order = np.lexsort((pieces, sequences, arrivals, labels))
+        greatest = order[np.append(labels[order][1:] != labels[order][:-1], True)]
+        self.pieces[labels[greatest]], self.rows[labels[greatest]] = pieces[greatest], rows[greatest]

@@ -16,9 +16,10 @@ KEY_ID = "__key_id"
 _SHORT_RUN: Final = 3
 """Runs of equal keys that are shorter than this on average are not worth finding."""
 _SPARSE: Final = 4
-"""Whole numbers whose range is so many times the rows are looked up in an array of that range, others by hash."""
-
+_SMALL_RANGE: Final = 1 << 20
+"""Whole numbers whose range is up to so many times the labels, or so small, are numbered by their value, others by hash."""
 _HUGE: Final = 1 << 62
+_INT64_MAX: Final = (1 << 63) - 1
 
 Ints = np.ndarray[Any, Any]
 
@@ -51,19 +52,66 @@ def match_keys(
     return matched.drop(name for name in join_keys if name not in kept)
 
 
-def sort_keys(labels: pl.DataFrame, join_keys: Sequence[str], instant: str) -> tuple[pl.DataFrame, Ints, pl.DataFrame]:
-    """Labels in the order of key and instant: the distinct keys with their ids, the id of each row, and the rows.
+@dataclass(frozen=True, slots=True)
+class KeyNumbers:
+    """The distinct keys of labels, numbered from 0 in their order.
+
+    Args:
+        join_keys: their columns.
+        count: numbers are below.
+        table: the keys and their numbers, without gaps; None: the number of a whole number is its distance from ``low``.
+    """
+
+    join_keys: tuple[str, ...]
+    count: int
+    table: pl.DataFrame | None
+    low: int = 0
+
+    def dense(self, keys: pl.Series) -> Ints:
+        """The numbers of whole numbers where there is no table: -1 for those below all labels', ``count`` for those above."""
+        whole = keys.cast(pl.Int64).fill_null(self.low - 1) if keys.null_count() else keys.cast(pl.Int64)
+        numbers: Ints = whole.to_numpy().clip(self.low - 1, self.low + self.count)
+        return numbers - self.low if self.low else numbers
+
+
+def sort_keys(labels: pl.DataFrame, join_keys: Sequence[str], instant: str) -> tuple[KeyNumbers, Ints, pl.DataFrame]:
+    """Labels in the order of key and instant: their keys, the number of each row's, and the rows.
 
     Rows whose key has a null part are left out; ``place`` is where a row stood.
 
-    >>> table, ids, rows = sort_keys(pl.DataFrame({"k": ["b", "a", None, "b"], "t": [2, 5, 1, 1]}), ["k"], "t")
-    >>> table.rows(), ids.tolist(), rows["place"].to_list()
+    >>> keys, numbers, rows = sort_keys(pl.DataFrame({"k": ["b", "a", None, "b"], "t": [2, 5, 1, 1]}), ["k"], "t")
+    >>> keys.table.rows(), numbers.tolist(), rows["place"].to_list()
     ([('a', 0), ('b', 1)], [0, 1, 1], [1, 3, 0])
     """
-    rows = labels.with_row_index("place").drop_nulls(join_keys).sort(*join_keys, instant)
+    rows = labels.with_row_index("place").drop_nulls(join_keys)
+    dense = _dense(rows, join_keys)
+    if dense is not None:
+        order = _order(dense.dense(rows[join_keys[0]]), rows[instant].to_numpy())
+        rows = rows[order] if order is not None else rows.sort(*join_keys, instant)
+        return dense, dense.dense(rows[join_keys[0]]), rows
+    rows = rows.sort(*join_keys, instant)
     ids = _runs(rows, join_keys)
     table = rows[_heads(ids)].select(*join_keys, pl.int_range(pl.len(), dtype=pl.Int64).alias(KEY_ID))
-    return table, ids.astype(np.int64), rows
+    return KeyNumbers(tuple(join_keys), table.height, table), ids.astype(np.int64), rows
+
+
+def _dense(rows: pl.DataFrame, join_keys: Sequence[str]) -> KeyNumbers | None:
+    """Whole numbers of a small range by their distance from the least; None for other keys."""
+    keys = rows[join_keys[0]]
+    if len(join_keys) > 1 or not rows.height or not keys.dtype.is_integer() or keys.dtype == pl.UInt64:
+        return None
+    low, high = (int(bound) for bound in (keys.min(), keys.max()))  # type: ignore[arg-type]
+    if high - low >= max(_SPARSE * rows.height, _SMALL_RANGE) or max(-low, high) >= _HUGE:
+        return None
+    return KeyNumbers(tuple(join_keys), high - low + 1, None, low)
+
+
+def _order(numbers: Ints, instants: Ints) -> Ints | None:
+    """The order of pairs, sorted as one integer each; None where they do not fit into one."""
+    first, last, count = int(instants.min()), int(instants.max()), int(numbers.max()) + 1
+    if (last - first + 1) * count > _INT64_MAX:
+        return None
+    return pl.Series(numbers * (last - first + 1) + (instants - first)).arg_sort().to_numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +119,43 @@ class Matched:
     """Events and labels, numbered by key alike.
 
     Args:
-        keys: the numbers of the events that were matched.
+        keys: the numbers of the events that were matched; what is no label's is of a key that no label has.
         places: which events those are; None: all.
-        key_numbers: for each id of the labels' keys the number that the events have; -1: none of them; None: the id itself.
+        key_numbers: for each number of the labels' keys the number that the events have; -1: none of them; None: the same.
     """
 
     keys: Ints
     places: Ints | None
     key_numbers: Ints | None
 
+    def asked_for(self, numbers: Ints) -> Matched:
+        """Those events only whose number is among some; all where they need not be sorted, or were chosen already."""
+        if self.places is not None or self.key_numbers is not None or not bool((self.keys[1:] < self.keys[:-1]).any()):
+            return self
+        wanted = np.zeros(int(self.keys.max()) + 2, dtype=np.bool_)  # the number -1 is its last place
+        wanted[numbers[numbers < len(wanted) - 1]] = True
+        places = np.flatnonzero(wanted[self.keys])
+        return Matched(self.keys[places], places, None)
 
-def match_events(events: pl.DataFrame, table: pl.DataFrame, join_keys: Sequence[str]) -> Matched:
-    """Number events by the keys of a table of :func:`sort_keys`.
 
-    Where equal keys lie next to each other, as in files sorted by key, only the first of each run is looked for, the runs are
-    the numbers, and all events are matched. Else events get the ids of their keys, and those without one are left out.
+def match_events(events: pl.DataFrame, keys: KeyNumbers) -> Matched:
+    """Number events by the keys of :func:`sort_keys`.
+
+    Keys without a table number all events. With one, where equal keys lie next to each other, as in files sorted by key, only
+    the first of each run is looked for, the runs are the numbers, and all events are matched. Else events get the numbers of
+    their keys, and those without one are left out.
     """
-    runs = _runs(events, join_keys)
+    if keys.table is None:
+        return Matched(keys.dense(events[keys.join_keys[0]]), None, None)
+    runs = _runs(events, keys.join_keys)
     if len(runs) and (int(runs[-1]) + 1) * _SHORT_RUN <= len(runs):
-        ids = _ids(events[_heads(runs)].select(join_keys), table, join_keys)
+        ids = _ids(events[_heads(runs)].select(keys.join_keys), keys.table)
         found = np.flatnonzero(ids >= 0)
-        numbers = np.full(table.height, -1, dtype=np.int64)
+        numbers = np.full(keys.count, -1, dtype=np.int64)
         numbers[ids[found]] = found
         if np.count_nonzero(numbers >= 0) == len(found):  # no key has two runs
             return Matched(runs.astype(np.int64), None, numbers)
-    ids = _ids(events.select(join_keys), table, join_keys)
+    ids = _ids(events.select(keys.join_keys), keys.table)
     places = np.flatnonzero(ids >= 0)
     return Matched(ids, None, None) if len(places) == len(ids) else Matched(ids[places], places, None)
 
@@ -111,23 +171,7 @@ def _heads(runs: Ints) -> Ints:
     return runs.searchsorted(np.arange(int(runs[-1]) + 1 if len(runs) else 0, dtype=runs.dtype))
 
 
-def _ids(keys: pl.DataFrame, table: pl.DataFrame, join_keys: Sequence[str]) -> Ints:
-    """For each row the id of its key in a table; -1 where it is not there."""
-    known, wanted = table[join_keys[0]], keys[join_keys[0]]
-    if len(join_keys) == 1 and len(known) and known.dtype.is_integer() and known.dtype != pl.UInt64:
-        low, high = int(known[0]), int(known[-1])
-        dense = high - low < _SPARSE * max(len(known), len(wanted)) and max(-low, high) < _HUGE
-        if dense and not wanted.null_count():
-            return _ids_by_array(known.cast(pl.Int64).to_numpy(), wanted.cast(pl.Int64).to_numpy(), low, high)
-    matched = keys.join(table, on=list(join_keys), how="left", maintain_order="left")
+def _ids(keys: pl.DataFrame, table: pl.DataFrame) -> Ints:
+    """For each row the number of its key in a table; -1 where it is not there."""
+    matched = keys.join(table, on=keys.columns, how="left", maintain_order="left")
     return matched[KEY_ID].fill_null(-1).to_numpy()
-
-
-def _ids_by_array(known: Ints, wanted: Ints, low: int, high: int) -> Ints:
-    """Ids by value, with one place on either side for all that lies outside."""
-    ids = np.full(high - low + 3, -1, dtype=np.int64)
-    ids[known - low + 1] = np.arange(len(known))
-    places: Ints = wanted.clip(low - 1, high + 1)
-    places -= low - 1
-    found: Ints = ids[places]
-    return found

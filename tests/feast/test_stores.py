@@ -390,3 +390,24 @@ def test_a_hot_key_with_many_labels_is_answered_row_by_row(server: ValkeyServer,
     labels = rows.select("driver_id", "event_timestamp", expected="trips").sample(fraction=1.0, shuffle=True, seed=7)
     found = made.get_historical_features(labels.to_pandas(), ["stats:trips"]).to_arrow()
     assert found["trips"].to_pylist() == labels["expected"].to_list()
+
+
+@pytest.mark.parametrize("row_group", [3, 10, 100])
+def test_a_file_is_read_in_pieces_of_its_row_groups_and_the_last_of_equal_rows_answers(
+    row_group: int, server: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("featurestore.feast.stores.historical.PART_ROWS", 7)
+    made = make_store(tmp_path, server.url, project=f"groups{row_group}")
+    who, count = driver(), 20
+    instants = [ago(hours=50 - number // 4) for number in range(count)]
+    rows = pl.DataFrame(
+        {"driver_id": [number % 2 for number in range(count)], "trips": range(count), "event_timestamp": instants}
+    )
+    stats = source(tmp_path / "s.parquet", rows)
+    rows.write_parquet(tmp_path / "s.parquet", row_group_size=row_group)
+    made.apply([who, view("stats", [who], stats, {"trips": ft.Int64})])
+    labels = pl.DataFrame(
+        {"driver_id": [0, 1, 1, 0, 7], "event_timestamp": [instants[0], instants[0], instants[-1], instants[9], instants[-1]]}
+    )
+    found = made.get_historical_features(labels.to_pandas(), ["stats:trips"]).to_arrow()
+    assert found["trips"].to_pylist() == [2, 3, 19, 10, None]

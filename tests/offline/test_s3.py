@@ -10,7 +10,8 @@ import polars as pl
 from featurestore import Entity, EventSource, FeatureView
 from featurestore import types as t
 from featurestore.ingestion.lake import open_lake
-from featurestore.offline import get_historical_features, sql
+from featurestore.offline import get_historical_features
+from featurestore.offline.sql import sql
 from tests.offline.conftest import MakeProject
 from tests.servers.s3 import s3_server
 

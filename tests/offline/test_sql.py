@@ -10,7 +10,8 @@ import pytest
 from featurestore import Aggregation, Entity, EventSource, FeatureView
 from featurestore import types as t
 from featurestore.errors import NotFoundError, RetrievalError, TransformError
-from featurestore.offline import sql, validate
+from featurestore.offline import validate
+from featurestore.offline.sql import sql
 from tests.offline.conftest import MakeProject, ProjectParts
 
 user = Entity("user", join_keys={"id": t.Int64})

@@ -16,7 +16,8 @@ from featurestore import types as t
 from featurestore.errors import NotFoundError, RequestError, ValidationError
 from featurestore.materialize import materialize
 from featurestore.materialize.feature_table import standing_of
-from featurestore.offline import get_historical_features, sql, validate
+from featurestore.offline import get_historical_features, validate
+from featurestore.offline.sql import sql
 from featurestore.online import OnlineStore, get_online_features
 from featurestore.registry.serialization import version_of
 from featurestore.time import EVENT_TIME

@@ -30,9 +30,12 @@ def frame(keys: list[Any], types: list[pl.DataType]) -> pl.DataFrame:
 
 @pytest.mark.parametrize("kind", VALUES)
 @pytest.mark.parametrize("in_runs", [True, False])
+@pytest.mark.parametrize("only_asked", [True, False])
 @settings(max_examples=40, deadline=None)
 @given(st.data())
-def test_an_event_and_a_label_have_one_number_exactly_where_their_keys_are_equal(kind: str, in_runs: bool, data: Any) -> None:
+def test_an_event_and_a_label_have_one_number_exactly_where_their_keys_are_equal(
+    kind: str, in_runs: bool, only_asked: bool, data: Any
+) -> None:
     values, types = VALUES[kind]
     labels = data.draw(st.lists(st.sampled_from(values), max_size=8))
     events = data.draw(st.lists(st.sampled_from(values), max_size=30))
@@ -40,8 +43,10 @@ def test_an_event_and_a_label_have_one_number_exactly_where_their_keys_are_equal
         events = [key for value in values for key in events if key is value or key == value]
     names = [f"k{i}" for i in range(len(types))]
     asked = frame(labels, types).with_columns(t=pl.int_range(pl.len(), dtype=pl.Int64))
-    table, ids, rows = sort_keys(asked, names, "t")
-    matched = match_events(frame(events, types), table, names)
+    known_keys, ids, rows = sort_keys(asked, names, "t")
+    matched = match_events(frame(events, types), known_keys)
+    if only_asked:
+        matched = matched.asked_for(ids)
     numbers = ids if matched.key_numbers is None else matched.key_numbers[ids]
     places = np.arange(len(events)) if matched.places is None else matched.places
     by_event = dict(zip(places.tolist(), matched.keys.tolist(), strict=True))

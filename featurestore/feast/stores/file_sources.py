@@ -75,6 +75,16 @@ def lies_within(config: Any, source: Any, start: datetime, end: datetime) -> boo
     return bool(spans) and all(span is not None and low <= span[0] and span[1] <= high for span in spans)
 
 
+def row_groups(config: Any, source: Any) -> tuple[int, int] | None:
+    """How many rows a source has, and how many each row group but the last; None unless it is a local file of equal ones."""
+    path = location(config, source)
+    if isinstance(source.file_format, DeltaFormat) or "://" in path or not Path(path).is_file():
+        return None
+    found = pq.read_metadata(path)
+    sizes = [found.row_group(i).num_rows for i in range(found.num_row_groups)]
+    return (found.num_rows, sizes[0]) if sizes and len({*sizes[:-1], max(sizes)}) == 1 else None
+
+
 def _span(file: Path, column: str) -> tuple[int, int] | None:
     """The least and the greatest instant of a Parquet file, in microseconds; None where its statistics are not whole."""
     found = pq.read_metadata(file)

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from featurestore.errors import DataTypeError, RetrievalError
 from featurestore.feast.names import identifier
-from featurestore.feast.stores.file_sources import instant, scan_mapped, with_instants
+from featurestore.feast.stores.file_sources import instant, row_groups, scan_mapped, with_instants
 from featurestore.features import ViewLookup
+from featurestore.ingestion.parts import PART_ROWS
 from featurestore.offline.labels import EVENT_TIMESTAMP, INSTANT
 from featurestore.offline.lookups import look_up
 from featurestore.registry import types as t
@@ -153,8 +154,26 @@ class Retrieval:
         asked = pl.DataFrame({column: _as_key(labels, column, types[key]) for key, column in keys.items()})
         computed = ComputedView(rows, lookup.features, row_wise=True, arrival_known=source.created_timestamp_column is not None)
         known = self._as_known and computed.arrival_known
-        answer = look_up(lookup, computed, asked.with_columns(moments), as_known=known, engine=engines.choose(self._engine))
+        pieces, stretch = _pieces(rows, row_groups(self._config, source))
+        answer = look_up(
+            lookup,
+            computed,
+            asked.with_columns(moments),
+            as_known=known,
+            engine=engines.choose(self._engine),
+            pieces=pieces,
+            stretch=stretch,
+        )
         return {output: answer.values[lookup.column(name)].alias(output) for name, output in part.outputs.items()}
+
+
+def _pieces(rows: pl.LazyFrame, groups: tuple[int, int] | None) -> tuple[list[pl.LazyFrame], int | None]:
+    """The rows in pieces of whole row groups, and how many rows a group has, where both are known and groups are small."""
+    if groups is None or groups[1] > PART_ROWS:
+        return [rows], None
+    count, group = groups
+    size = PART_ROWS // group * group
+    return [rows.slice(start, size) for start in range(0, count, size)], group
 
 
 def _part(view: Any, refs: Sequence[str], *, full: bool) -> Part:

@@ -1,0 +1,177 @@
+"""Finds, piece by piece of a view's rows, the row that answers each label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from featurestore.offline.pieces import each
+from featurestore.offline.winners import NEVER, Asked, Winners
+from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
+from featurestore.transforms import asof, engines
+from featurestore.transforms.engines import EngineRecord
+from featurestore.transforms.keys import Ints, Matched, match_events
+from featurestore.transforms.sweep import Sweep, in_order
+from featurestore.transforms.views import check_rows
+
+_VALID: Final = "__valid:"
+
+Find = Callable[[Ints, Ints, Ints | None], Ints]
+"""The rows that answer labels, given by their places, in ascending order, and their keys' numbers; of those that are valid."""
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of a piece, numbered by key. What orders ties is read when it is asked for, which is seldom."""
+
+    frame: pl.LazyFrame
+    engine: EngineRecord
+    matched: Matched
+    times: Ints
+
+    def of(self, column: Ints) -> Ints:
+        """Of a column of the piece the values of those rows that were matched."""
+        return column if self.matched.places is None else column[self.matched.places]
+
+    def places(self, rows: Ints) -> Ints:
+        """Where in the piece some of them stand."""
+        return rows if self.matched.places is None else self.matched.places[rows]
+
+    @cached_property
+    def ties(self) -> tuple[Ints, Ints]:
+        """Arrivals and sequences of the piece."""
+        return _ties(self.frame, self.engine)
+
+
+def _ties(frame: pl.LazyFrame, engine: EngineRecord) -> tuple[Ints, Ints]:
+    columns, _ = engines.collect(frame.select(ARRIVAL_TIME, SEQUENCE), engine)
+    arrivals, sequences = (column.to_physical().fill_null(NEVER).to_numpy() for column in columns)
+    return arrivals, sequences
+
+
+class Search:
+    """The rows that answer labels: the newest, and, feature by feature, the newest with a value.
+
+    Args:
+        view: its name, for errors.
+        frames: its rows, in pieces.
+        non_null: features of which the newest value is wanted.
+    """
+
+    def __init__(
+        self,
+        view: str,
+        frames: Sequence[pl.LazyFrame],
+        asked: Asked,
+        non_null: Sequence[str],
+        *,
+        as_known: bool,
+        engine: EngineRecord,
+    ) -> None:
+        self._view = view
+        self._frames = frames
+        self._asked = asked
+        self._as_known = as_known
+        self._engine = engine
+        self.newest = Winners(asked, self._ties)
+        self.by_feature = {name: Winners(asked, self._ties) for name in non_null}
+
+    def run(self) -> EngineRecord:
+        """Look into every piece; what computed it."""
+        engine = self._engine
+        if len(self._asked.ids):
+            # Newest first: what a later piece answers, earlier ones need not be asked for.
+            for found in each(reversed(range(len(self._frames))), self._read, self._look_into):
+                engine = engine.merged(found)
+            for winners in (self.newest, *self.by_feature.values()):
+                winners.settle()
+        return engine
+
+    def _read(self, piece: int) -> tuple[pl.DataFrame, EngineRecord]:
+        valid = [pl.col(name).is_not_null().alias(_VALID + name) for name in self.by_feature]
+        columns = [*self._asked.keys.join_keys, EVENT_TIME, *valid]
+        collected, engine = engines.collect(self._frames[piece].select(columns), self._engine)
+        check_rows(self._view, collected)
+        return collected, engine
+
+    def _look_into(self, piece: int, read: tuple[pl.DataFrame, EngineRecord]) -> EngineRecord:
+        collected, engine = read
+        times = collected[EVENT_TIME].to_physical().to_numpy()
+        matched = match_events(collected, self._asked.keys)
+        labels, keys = self._labels(matched, times)
+        if not len(labels):
+            return engine
+        rows = _Rows(self._frames[piece], self._engine, matched, times)
+        find = self._by_sweep(rows)
+        if find is None:
+            rows = replace(rows, matched=matched.asked_for(keys))
+            find = self._by_sorting(rows)
+        for winners, name in ((self.newest, None), *zip(self.by_feature.values(), self.by_feature, strict=True)):
+            mask = None if name is None else rows.of(collected[_VALID + name].to_numpy())
+            answer = find(labels, keys, mask)
+            answered = np.flatnonzero(answer >= 0)
+            found = rows.places(answer[answered])
+            winners.offer(piece, labels[answered], found, times[found])
+        return engine
+
+    def _by_sweep(self, rows: _Rows) -> Find | None:
+        """Of rows in the order of time: without sorting them. None where this is of no use."""
+        if self._engine.name == "gpu" or rows.matched.key_numbers is not None or not asof.descends(np, rows.matched.keys):
+            return None
+        visible = rows.times
+        if not in_order(visible, lambda: rows.ties):
+            return None
+        if self._as_known:
+            # Of rows that became visible in the order of (event time, arrival, sequence) the last one is the greatest still.
+            visible = np.maximum(visible, rows.ties[0])
+            if asof.descends(np, visible):
+                return None
+        sweep = Sweep(rows.matched.keys, rows.of(visible), self._asked.keys.count)
+
+        def find(labels: Ints, keys: Ints, valid: Ints | None) -> Ints:
+            return sweep.find(keys, self._asked.instants[labels], self._asked.by_time(labels), valid)
+
+        return find
+
+    def _by_sorting(self, rows: _Rows) -> Find:
+        """Of rows in any order: by the kernel, on any engine."""
+        engine, matched = self._engine, rows.matched
+        xp = engines.arrays(engine)
+        keys, times = (engines.to_device(engine, column) for column in (matched.keys, rows.of(rows.times)))
+        arrivals, sequences = (self._deferred(rows, which) for which in range(2))
+        events = asof.Events(keys, times, arrivals.read() if self._as_known else arrivals, sequences)
+        kernel = asof.AsOf(xp, events, as_known=self._as_known)
+
+        def find(labels: Ints, keys: Ints, valid: Ints | None) -> Ints:
+            at = engines.to_device(engine, self._asked.instants[labels])
+            mask = None if valid is None else engines.to_device(engine, valid)
+            found: Ints = engines.to_host(engine, kernel.find(engines.to_device(engine, keys), at, mask).rows)
+            return found
+
+        return find
+
+    def _deferred(self, rows: _Rows, which: int) -> asof.Deferred:
+        return asof.Deferred(lambda: engines.to_device(self._engine, rows.of(rows.ties[which])))
+
+    def _labels(self, matched: Matched, times: Ints) -> tuple[Ints, Ints]:
+        """The labels that a piece may answer, and their keys as its rows are numbered."""
+        if not len(times):
+            return times, times
+        chosen = self._asked.instants >= times.min()
+        if not self.by_feature:
+            chosen &= self.newest.may_yield_to(times.max())
+        labels = np.flatnonzero(chosen)
+        keys = self._asked.ids[labels]
+        if matched.key_numbers is not None:
+            keys = matched.key_numbers[keys]
+            labels, keys = labels[keys >= 0], keys[keys >= 0]
+        return labels, keys
+
+    def _ties(self, piece: int, rows: Ints) -> tuple[Ints, Ints]:
+        arrivals, sequences = _ties(self._frames[piece], self._engine)
+        return arrivals[rows], sequences[rows]
