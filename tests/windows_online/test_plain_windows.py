@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -126,3 +127,38 @@ def test_sums_beyond_the_floats_have_a_mean() -> None:
     read = read_of([case], ["f_9s"])
     assert read.columns(blocks_of([case], stream, 100), 100, 100)["f_9s"].values == [1.5e308, None, None, None]
     assert Field("f_9s", t.Int64) in read.features
+
+
+_ODD = [math.nan, math.inf, -math.inf, 1e308, -1e308, -0.0, 5e-324]
+
+
+@many(200)
+@given(
+    st.sampled_from(["sum", "mean", "min", "max", "first", "last", "count", "std"]),
+    st.sampled_from(["x", "small", "i", "u"]),
+    st.integers(0, 40),
+    st.integers(60, 300),
+    st.randoms(use_true_random=False),
+)
+def test_long_runs_between_two_edges_answer_as_the_oracle_does(
+    function: str, column: str, oddities: int, size: int, random: Any
+) -> None:
+    """So long that the compiled loops add several numbers side by side."""
+    if column in ("x", "small"):
+        values: list[Any] = [random.choice([0.1, 2.5, -3.75, 1e9]) * random.randint(-9, 9) for _ in range(size)]
+        if column == "x" and oddities > 30:
+            values[random.randrange(size)] = random.choice(_ODD)
+    else:
+        values = [random.choice([0, 1, 7, 2**40, 2**50]) for _ in range(size)]
+    case = Case(Aggregation(column, function, windows=["9s", "150us"], name="f"), ())
+    stream: list[dict[str, Any]] = [
+        {"key": 0, "event_time": i, "arrival_time": i, "sequence": i, column: x} for i, x in enumerate(values)
+    ]
+    if column == "small":
+        stream = [{**row, column: struct.unpack("f", struct.pack("f", row[column]))[0]} for row in stream]
+    names = [f"f_{window}" for window in ("9s", "150us")]
+    found = read_of([case], names).columns(blocks_of([case], stream, 10_000)[:1], size, size)
+    for name, width in zip(names, (9 * SECOND, 150), strict=True):
+        expected = aggregate(Definition(function, column, kind="sliding", width=width), stream, 0, size)
+        (value,) = found[name].values
+        assert same(value, expected, 1e-9), (name, value, expected)

@@ -12,8 +12,10 @@ from featurestore.online.compiled.columns import half, load
 from featurestore.online.compiled.compiling import inner, numbers_at
 from featurestore.online.compiled.parts import greater, lesser
 from featurestore.online.compiled.records import (
+    F8,
     FIRST_KEPT,
     GREATEST_KEPT,
+    I8,
     LAST_KEPT,
     LEAST_KEPT,
     ROWS_KEPT,
@@ -130,8 +132,9 @@ def _square(address: int, low: int, high: int, scale: int) -> tuple[float, float
     elif length < 16:
         below = below >> uint64(128 - 8 * length) << uint64(128 - 8 * length)
     unit = _POWERS[max(64 + 8 * (length - 16) + _exponent(address, low) - 2 * scale, -_LEAST) + _LEAST]
-    number, left = two_sum(float(above >> uint64(32)) * 4294967296.0, float(above & uint64(0xFFFFFFFF)))
-    return number * unit, (left + float(below) * 2.0**-64) * unit
+    # Of signed integers: floats of unsigned ones take several instructions.
+    number, left = two_sum(float(int64(above >> uint64(32))) * 4294967296.0, float(int64(above & uint64(0xFFFFFFFF))))
+    return number * unit, (left + float(int64(below >> uint64(11))) * 2.0**-53) * unit
 
 
 @inner
@@ -141,12 +144,12 @@ def _exponent(address: int, low: int) -> Number:
 
 @inner
 def _add_squares(
-    address: int, total: int, begin: int, bounds: Array, pairs: Array, cells: Array, squares: Array, sums: Array
+    address: int, total: int, begin: int, bounds: Array, pairs: Array, cells: Array, squares: Array, parts: Array, sums: Array
 ) -> None:
     """Add sums of squares over windows.
 
     Args:
-        squares: to work in.
+        squares, parts: to work in.
         sums: takes of each window in the fourth place the sum, then what is left out of it, then the power of two that its root
             is scaled by, and in the eighth place how many numbers were added.
     """
@@ -162,14 +165,23 @@ def _add_squares(
     for i in range(first, stop):
         low, high = raw + (int64(ends[i - 1]) if i else 0), raw + int64(ends[i])
         squares[i - first, 0], squares[i - first, 1] = _square(address, low, high, scale)
+    for i in range(len(bounds) - 1):
+        parts[i, 0] = parts[i, 1] = 0.0
+        for j in range(bounds[i] - first, bounds[i + 1] - first):
+            parts[i, 0], left = two_sum(parts[i, 0], squares[j, 0])
+            parts[i, 1] += left + squares[j, 1]
+    seen = -1
     for cell in cells:
         w = cell.window
-        low, high = bounds[pairs[2 * w]] - first, bounds[pairs[2 * w + 1]] - first
+        if w == seen:
+            continue
+        seen = w
         total_square = rest = 0.0
-        for i in range(low, high):
-            total_square, left = two_sum(total_square, squares[i, 0])
-            rest += left + squares[i, 1]
-        sums[w, 3], sums[w, 4], sums[w, 5], sums[w, 7] = total_square, rest, scale, high - low
+        for i in range(pairs[2 * w], pairs[2 * w + 1]):
+            total_square, left = two_sum(total_square, parts[i, 0])
+            rest += left + parts[i, 1]
+        count = bounds[pairs[2 * w + 1]] - bounds[pairs[2 * w]]
+        sums[w, 3], sums[w, 4], sums[w, 5], sums[w, 7] = total_square, rest, scale, count
 
 
 @inner
@@ -197,15 +209,39 @@ def _sum_of_integers(items: Array, low: int, high: int) -> tuple[float, float, N
     return total, rest, (above << 32) + below, 0.0
 
 
-def _hold(sum_of: Any, settle: Any, floating: bool) -> Any:
-    """What tiles have of one part, by the functions of one type of values."""
+@inner
+def _least(items: Array, low: int, high: int) -> Number:
+    """The least of some items, at least one; NaN if one is. Every second one is compared on its own, for neither to wait."""
+    one = other = items[high - 1]
+    for i in range(low, high - 1, 2):
+        one, other = lesser(one, items[i]), lesser(other, items[i + 1])
+    return lesser(one, other)
+
+
+@inner
+def _greatest(items: Array, low: int, high: int) -> Number:
+    """The greatest one."""
+    one = other = items[high - 1]
+    for i in range(low, high - 1, 2):
+        one, other = greater(one, items[i]), greater(other, items[i + 1])
+    return greater(one, other)
+
+
+def _hold(sum_of: Any, settle: Any, dtype: Any, kind_of: int, floating: bool) -> Any:
+    """What tiles have of one part, by the functions of one type of values; ``kind_of`` is that type's name in blocks."""
+
+    @inner
+    def sum_parts(items: Array, bounds: Array, parts: Array, ends: Array) -> None:
+        """Add what lies between neighbouring edges."""
+        for i in range(len(bounds) - 1):
+            parts[i, 0], parts[i, 1], ends[i, 0], parts[i, 2] = sum_of(items, bounds[i], bounds[i + 1])
 
     @inner
     def hold(
         address: int, kept: Array, part: Any, tiles: int, cuts: Array, layout: Array, totals: Array, begins: Array,
         pairs: Array, cells: Array, old: Array, old_sums: Array, old_found: Array, bounds: Array, chosen: Array,
-        floats: Array, whole: Array, items: Array, squares: Array,
-    ) -> None:  # fmt: skip
+        floats: Array, whole: Array, room: Array, squares: Array, parts: Array, ends: Array,
+    ) -> Array:  # fmt: skip
         """What tiles have of one part, over the windows of its cells.
 
         Args:
@@ -215,19 +251,32 @@ def _hold(sum_of: Any, settle: Any, floating: bool) -> Any:
                 there are numbers that are not finite.
             old_found: takes what is of the values' own type: the third of what ``sum_of`` gives, extremes, first and last.
             bounds: takes where edges fall in the sums of tiles.
-            floats, whole: to load items into; ``items`` is the one of the values' own type, and holds those sums in the end.
+            floats, whole: to load items into; ``room`` is the one of the values' own type.
+            squares, parts, ends: to work in.
+
+        Returns:
+            The sums of tiles.
         """
+        sums_kept = room
         for kind in (ROWS_KEPT, LEAST_KEPT, GREATEST_KEPT, FIRST_KEPT, LAST_KEPT, SQUARES_KEPT, SUM_KEPT):
             state = kept[kind]
             if state.state < 0:
                 continue
             total = _find_items(address, state, tiles, cuts, layout, totals, begins, bounds)
+            begin = begins[state.place]
             if kind == SQUARES_KEPT:
-                _add_squares(address, total, begins[state.place], bounds, pairs, cells, squares, old_sums)
+                _add_squares(address, total, begin, bounds, pairs, cells, squares, parts, old_sums)
                 continue
-            _load_items(
-                address + begins[state.place], total, state.kind, bounds[0], bounds[len(bounds) - 1], chosen, floats, whole
-            )
+            rows, items = whole, room
+            if state.kind == I8 and kind == ROWS_KEPT:
+                rows = numbers_at(address + begin, total, np.int64)
+            elif state.kind == kind_of:
+                items = numbers_at(address + begin, total, dtype)
+            else:
+                _load_items(address + begin, total, state.kind, bounds[0], bounds[len(bounds) - 1], chosen, floats, whole)
+            if kind == SUM_KEPT:
+                sums_kept = items
+                sum_parts(items, bounds, parts, ends)
             seen = -1
             for cell in cells:
                 w = cell.window
@@ -238,25 +287,25 @@ def _hold(sum_of: Any, settle: Any, floating: bool) -> Any:
                 if kind == ROWS_KEPT:
                     old[w] = 0
                     for i in range(low, high):
-                        old[w] += whole[i]
+                        old[w] += rows[i]
                     continue
                 old[w] = max(old[w], 1)
                 if kind == LEAST_KEPT:
-                    found = items[low]
-                    for i in range(low + 1, high):
-                        found = lesser(found, items[i])
-                    old_found[w, 1] = found
+                    old_found[w, 1] = _least(items, low, high)
                 elif kind == GREATEST_KEPT:
-                    found = items[low]
-                    for i in range(low + 1, high):
-                        found = greater(found, items[i])
-                    old_found[w, 2] = found
+                    old_found[w, 2] = _greatest(items, low, high)
                 elif kind == FIRST_KEPT:
                     old_found[w, 3] = items[low]
                 elif kind == LAST_KEPT:
                     old_found[w, 4] = items[high - 1]
                 else:
-                    added, rest, odd, size = sum_of(items, low, high)
+                    added = rest = size = 0.0
+                    odd = ends.dtype.type(0)
+                    for i in range(pairs[2 * w], pairs[2 * w + 1]):
+                        added, left = two_sum(added, parts[i, 0])
+                        rest += left + parts[i, 1]
+                        size = max(size, parts[i, 2])
+                        odd += ends[i, 0]
                     count = high - low
                     old_sums[w, 0], old_sums[w, 1], old_found[w, 0] = settle(added, rest, odd, count, part.kind == U8)
                     old_sums[w, 2] = count * size
@@ -264,9 +313,10 @@ def _hold(sum_of: Any, settle: Any, floating: bool) -> Any:
         if kept[SUM_KEPT].state < 0:
             for i in range(len(bounds)):
                 bounds[i] = 0
+        return sums_kept
 
     return hold
 
 
-hold_floats = _hold(_sum_of_floats, settle_floats, floating=True)
-hold_integers = _hold(_sum_of_integers, settle_integers, floating=False)
+hold_floats = _hold(_sum_of_floats, settle_floats, np.float64, F8, floating=True)
+hold_integers = _hold(_sum_of_integers, settle_integers, np.int64, I8, floating=False)

@@ -151,18 +151,19 @@ def _answering(stamp: int) -> Any:
                 is_float = part.kind <= F2
                 for w in range(len(windows)):
                     old[w] = 0
+                float_sums, integer_sums = items, whole_items
                 if not tiled:
                     for i in range(size):
                         item_bounds[i] = 0
                 elif is_float:
-                    hold_floats(
+                    float_sums = hold_floats(
                         start, kept[p], part, tiles, tile_cuts, tile_layout, totals, begins, pairs, mine, old, old_sums,
-                        old_floats, item_bounds, chosen, items, whole_items, items, squares,
+                        old_floats, item_bounds, chosen, items, whole_items, items, squares, work[0], float_ends[0],
                     )  # fmt: skip
                 else:
-                    hold_integers(
+                    integer_sums = hold_integers(
                         start, kept[p], part, tiles, tile_cuts, tile_layout, totals, begins, pairs, mine, old, old_sums,
-                        old_integers, item_bounds, chosen, items, whole_items, whole_items, squares,
+                        old_integers, item_bounds, chosen, items, whole_items, whole_items, squares, work[0], integer_ends[0],
                     )  # fmt: skip
                 at = address + layout[0] + part.offset * count
                 nullable = count > 0 and part.column >= 0 and block[FLAGS_AT + part.column] != 0
@@ -184,12 +185,12 @@ def _answering(stamp: int) -> Any:
                         bounds[i] = place(chosen, some, cuts[i])
                 if is_float:
                     known = answer_floats(
-                        of_floats, where, pairs, part, mine, old, old_sums, old_floats, items, item_bounds, work, float_ends,
-                        room, answers, answers, integers, missing, entity,
+                        of_floats, where, pairs, part, mine, old, old_sums, old_floats, float_sums, item_bounds, work,
+                        float_ends, room, answers, answers, integers, missing, entity,
                     )  # fmt: skip
                 else:
                     known = answer_integers(
-                        of_integers, where, pairs, part, mine, old, old_sums, old_integers, whole_items, item_bounds, work,
+                        of_integers, where, pairs, part, mine, old, old_sums, old_integers, integer_sums, item_bounds, work,
                         integer_ends, room, answers, integers, integers, missing, entity,
                     )  # fmt: skip
                 if not known:
