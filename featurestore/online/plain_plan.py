@@ -134,13 +134,19 @@ class Answers:
         statuses = [present] * len(lists)
         nothing: list[Any] = [None] * entities
         nulls: list[Status] = [NULL] * entities
+        patterns: dict[bytes, tuple[list[int], list[Status]]] = {}
         for i in gaps.nonzero()[0].tolist():
             if gaps[i] == entities:
                 lists[i], statuses[i] = nothing, nulls
                 continue
-            gone = missing[i].tolist()
-            lists[i] = [None if no else value for value, no in zip(lists[i], gone, strict=True)]
-            statuses[i] = [NULL if no else PRESENT for no in gone]
+            # Features of one window mostly lack the same entities.
+            pattern = missing[i].tobytes()
+            if pattern not in patterns:
+                patterns[pattern] = (missing[i].nonzero()[0].tolist(), [NULL if no else PRESENT for no in pattern])
+            gone, statuses[i] = patterns[pattern]
+            values = lists[i]
+            for entity in gone:
+                values[entity] = None
         for i, empty, counts in self._empty:
             none = numbers[i].view(np.int64) == 0 if counts else missing[i] == records.NONE
             lists[i], statuses[i] = list(lists[i]), list(statuses[i])

@@ -146,6 +146,10 @@ class WindowRead:
         return {field.name: field for field in self.features}
 
     @cached_property
+    def _plain_fields(self) -> list[Field]:
+        return [self._fields[name] for name in self._plain_windows.names]
+
+    @cached_property
     def _short(self) -> ShortWindows:
         rest = self._wanted - {feature.name for feature in self._plain}
         return ShortWindows([feature for feature in self.forms.features if feature.name in rest], self.codec.layout)
@@ -220,7 +224,7 @@ class WindowRead:
         if len(names) > len(asked):
             keep = [name in asked for name in names]
             names, values, statuses = [*compress(names, keep)], [*compress(values, keep)], [*compress(statuses, keep)]
-        return _columns([asked[name] for name in names], (values, statuses), count)
+        return _columns(names, [asked[name] for name in names], (values, statuses), count)
 
     def _merged(self, form: TiledForm, blocks: Sequence[bytes | None], instant: int) -> _Named:
         """The features of entities whose blocks have a form, or are events alone."""
@@ -303,7 +307,7 @@ class WindowRead:
             if self._all_plain:
                 plain = self._plain_windows.answer(blocks, instant)
                 self._check_floor(plain.floor, instant)
-                return _columns([self._fields[name] for name in self._plain_windows.names], plain.found, len(blocks))
+                return _columns(self._plain_windows.names, self._plain_fields, plain.found, len(blocks))
             self._check_floor(self.codec.decode(blocks).floor, instant)
             if self._all_light and len(blocks) * len(self._short.features) <= _FEW:
                 return self._columns(self._light(blocks, instant), len(blocks))
@@ -356,8 +360,8 @@ def _statuses(values: Sequence[Any], present: list[Status]) -> list[Status]:
     return [NULL if value is None else status for value, status in zip(values, present, strict=True)]
 
 
-def _columns(fields: Sequence[Field], found: Found, count: int) -> dict[str, Column]:
+def _columns(names: Sequence[str], fields: Sequence[Field], found: Found, count: int) -> dict[str, Column]:
     times: list[int | None] = [None] * count
     # Made without a call of Python's for each: there are hundreds.
     columns = map(tuple.__new__, repeat(Column), zip(fields, *found, repeat(times), strict=False))
-    return dict(zip([field.name for field in fields], columns, strict=False))
+    return dict(zip(names, columns, strict=False))
