@@ -12,7 +12,7 @@ from unittest import mock
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from featurestore import Aggregation, FeatureView, lifetime, sawtooth
@@ -78,6 +78,7 @@ def close(found: Any, expected: float) -> bool:
     st.sampled_from([0.0, 1.0, 1e4, 1e9, 1e15]),
     st.lists(st.integers(-3, 3), min_size=2, max_size=40),
 )
+@example(1e-200, 1.0, [-1, 0, 0, 0])
 def test_sums_and_variances_are_right_however_small_the_spread(scale: float, mean: float, steps: list[int]) -> None:
     values = [scale * (mean + step) for step in steps]
     names = ("sum", "mean", "var", "std")

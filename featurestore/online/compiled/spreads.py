@@ -122,6 +122,11 @@ def merged_scatter(
         away, left = _product(count, origin)
         apart, part = two_sum(kept[0], -away)
         apart = (apart + (part + (kept[1] - left - count * below))) / count - near / new
+        if kept[3] == 0.0:
+            # All values in tiles are 0 and have no scale: that of the others, whose squares may be too small for floats.
+            scale = math.frexp(apart)[1]
+            if more != 0.0:
+                scale = max(scale, power + math.frexp(more)[1] // 2)
         apart = math.ldexp(apart, -scale)
         scatter += math.ldexp(more, 2 * (power - scale)) + apart * apart * (count * new / (count + new))
     return scatter, scale, math.isfinite(scatter) and (exact or scatter * TOLERANCE >= error)
