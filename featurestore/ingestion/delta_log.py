@@ -100,6 +100,10 @@ class DeltaLog:
         Raises:
             LakeError: no such table or version.
         """
+        with self.lock:
+            # A version stays as it is: only for the newest one the log has to be looked at again.
+            if version is not None and self._table is not None and self._table.version() == version:
+                return self._table
         newest = self.latest()
         if newest is None:
             raise LakeError(f"there is no table {self.folder!r} in the lake", hint="ingest something first")

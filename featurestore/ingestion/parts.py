@@ -197,20 +197,13 @@ def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | 
     """
     schema = table.schema
     ordering = [(name, "ascending") for name in sort_by]
-    # What was measured of encodings stands in docs/adr/0006-lake-parts.md.
-    whole = [
-        f.name for f in schema if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type) or pa.types.is_date32(f.type)
-    ]
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(
         sink,
         schema,
         **column_options(table),
-        column_encoding=dict.fromkeys(whole, "DELTA_BINARY_PACKED") or None,
         sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if sort_by else None,
         write_page_index=True,
-        # A twentieth faster than a thousand rows at a time.
-        write_batch_size=ROW_GROUP_ROWS,
         # Otherwise readers would make dictionaries of texts that only came here in that layout.
         store_schema=False,
     ) as writer:
@@ -222,10 +215,16 @@ def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | 
 def column_options(table: pa.Table) -> dict[str, Any]:
     """What a Parquet writer is told of the columns of a table, or of rows like these.
 
-    Only texts have dictionaries: those of numbers cost four times the time and make files larger. The codec is zstd; numbers
-    with a point that it hardly shrinks have none, and are read four times as fast. Measured in docs/adr/0006-lake-parts.md and
-    docs/adr/0015-as-of-piece-by-piece.md.
+    Only texts have dictionaries: those of numbers cost four times the time and make files larger. Whole numbers and instants
+    are stored as differences. The codec is zstd; numbers with a point that it hardly shrinks have none, and lie in one page a row
+    group, as an array would (see ``plain_columns.py``). Measured in docs/adr/0006-lake-parts.md,
+    docs/adr/0015-as-of-piece-by-piece.md and docs/adr/0027-features-where-they-lie.md.
     """
+    whole = [
+        f.name
+        for f in table.schema
+        if pa.types.is_integer(f.type) or pa.types.is_timestamp(f.type) or pa.types.is_date32(f.type)
+    ]
     texts = [
         f.name
         for f in table.schema
@@ -235,7 +234,14 @@ def column_options(table: pa.Table) -> dict[str, Any]:
     if not any(pa.types.is_nested(field.type) for field in table.schema):  # their leaves would have to be named by path
         columns = zip(table.column_names, table.columns, strict=True)
         codecs = {name: "none" if _hardly_shrinks(column) else "zstd" for name, column in columns}
-    return {"compression": codecs, "use_dictionary": texts or False}
+    return {
+        "compression": codecs,
+        "use_dictionary": texts or False,
+        "column_encoding": dict.fromkeys(whole, "DELTA_BINARY_PACKED") or None,
+        # A twentieth faster than a thousand rows at a time.
+        "write_batch_size": ROW_GROUP_ROWS,
+        "max_rows_per_page": ROW_GROUP_ROWS,
+    }
 
 
 def _hardly_shrinks(column: pa.ChunkedArray) -> bool:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import reduce
+from functools import partial, reduce
 from typing import Final
 
 import numpy as np
 import polars as pl
 
-from featurestore.offline.winners import Asked, Winners
+from featurestore.offline.pieces import Piece
+from featurestore.offline.take_plain import take_plain
+from featurestore.offline.winners import Answered, Asked, Winners
 from featurestore.registry.records import Field
-from featurestore.transforms import asof, engines
+from featurestore.transforms import engines
 from featurestore.transforms.casts import polars_type
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import Ints
@@ -21,63 +23,68 @@ _WANTED: Final = "__wanted"
 
 
 def gather(
-    frames: Sequence[pl.LazyFrame],
+    pieces: Sequence[Piece],
     features: Sequence[Field],
     winners: Mapping[str, Winners],
     ttl: int | None,
     asked: Asked,
     engine: EngineRecord,
-    *,
-    stretch: int | None,
 ) -> tuple[dict[str, pl.Series], EngineRecord]:
     """The values of each feature for all labels; null where no row answers.
 
     Args:
-        frames: the pieces that the winners are in.
+        pieces: what the winners are in.
         winners: by feature, which may share them.
-        stretch: where some rows of a piece are had without computing the others, how many to read at once.
     """
-    distinct = {id(chosen): chosen for chosen in winners.values()}
-    answers = {key: np.flatnonzero(chosen.status(ttl) == asof.FOUND) for key, chosen in distinct.items()}
-    positions = {key: np.full(asked.count, -1, dtype=np.int64) for key in distinct}
-    reads: list[tuple[pl.LazyFrame, Ints]] = []
+    types = {f.name: polars_type(f.type) for f in features}
+    answered = Answered.all({name: winners[name] for name in types}, ttl)
+    columns = take_plain(pieces, types, answered, asked)
+    types = {name: dtype for name, dtype in types.items() if name not in columns}
+    if types:
+        decoded, engine = _decode(pieces, types, answered, asked, engine)
+        columns |= decoded
+    return {f.name: columns[f.name] for f in features}, engine
+
+
+def _decode(
+    pieces: Sequence[Piece], types: Mapping[str, pl.DataType], answered: Sequence[Answered], asked: Asked, engine: EngineRecord
+) -> tuple[dict[str, pl.Series], EngineRecord]:
+    """Columns as Polars reads them: each piece, or those stretches of it that hold an answer, once."""
+    answered = [some for some in answered if not types.keys().isdisjoint(some.names)]
+    positions = [np.full(asked.count, -1, dtype=np.int64) for _ in answered]
+    reads: list[Callable[[], tuple[pl.DataFrame, EngineRecord]]] = []
     before = 0
-    for number, frame in enumerate(frames):
-        here = {key: answers[key][distinct[key].pieces[answers[key]] == number] for key in distinct}
-        rows = {key: distinct[key].rows[labels] for key, labels in here.items()}
-        mask = np.zeros(max((int(r.max(initial=-1)) for r in rows.values()), default=-1) + 1, dtype=np.bool_)
+    for number, piece in enumerate(pieces):
+        found = [some.in_piece(number) for some in answered]
+        mask = np.zeros(max((int(rows.max(initial=-1)) for _, rows in found), default=-1) + 1, dtype=np.bool_)
         if not len(mask):
             continue
-        for chosen in rows.values():
-            mask[chosen] = True
+        for _, rows in found:
+            mask[rows] = True
         wanted = np.flatnonzero(mask)
         place = np.empty(len(mask), dtype=np.int64)
         place[wanted] = np.arange(before, before + len(wanted))
-        for key, labels in here.items():
-            positions[key][asked.places[labels]] = place[rows[key]]
+        for (labels, rows), places in zip(found, positions, strict=True):
+            places[asked.places[labels]] = place[rows]
         before += len(wanted)
-        reads += [(frame, mask)] if stretch is None else _stretches(frame, wanted, stretch)
-    schema = {f.name: polars_type(f.type) for f in features}
-    read = _read_masked if stretch is None else _read_slice
+        frame = piece.frame.select(list(types))
+        if piece.stretch is None or engine.name == "gpu":
+            reads.append(partial(_read_masked, frame, mask, engine))
+        else:
+            reads += [partial(_read_slice, *part, engine) for part in _stretches(frame, wanted, piece.stretch)]
     # Row groups are too small for all cores; files are not.
-    with ThreadPoolExecutor(1 if stretch is None else 2, "featurestore-gather") as pool:
-        answered = list(
-            pool.map(
-                lambda frame, wanted: read(frame.select(list(schema)), wanted, engine),
-                [f for f, _ in reads],
-                [w for _, w in reads],
-            )
-        )
-    parts = [part for part, _ in answered]
-    engine = reduce(EngineRecord.merged, (record for _, record in answered), engine)
-    answered.clear()
-    found = pl.concat(parts, rechunk=True) if parts else pl.DataFrame({name: [None] for name in schema}, schema=schema)
+    small = all(piece.stretch is not None for piece in pieces)
+    with ThreadPoolExecutor(2 if small else 1, "featurestore-gather") as pool:
+        taken = list(pool.map(lambda read: read(), reads))
+    parts = [part for part, _ in taken]
+    engine = reduce(EngineRecord.merged, (record for _, record in taken), engine)
+    taken.clear()
+    whole = pl.concat(parts, rechunk=True) if parts else pl.DataFrame({name: [None] for name in types}, schema=types)
     parts.clear()
     columns: dict[str, pl.Series] = {}
-    for key, place in positions.items():
-        names = [name for name in schema if id(winners[name]) == key]
-        columns |= _placed(found.select(names), place).to_dict()
-    return {name: columns[name] for name in schema}, engine
+    for some, places in zip(answered, positions, strict=True):
+        columns |= _placed(whole.select(name for name in some.names if name in types), places).to_dict()
+    return columns, engine
 
 
 def _placed(found: pl.DataFrame, places: Ints) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from featurestore.errors import TransformError
 from featurestore.features import ViewLookup
 from featurestore.offline.gather import gather
 from featurestore.offline.labels import INSTANT
+from featurestore.offline.pieces import Piece
 from featurestore.offline.search import Search
 from featurestore.offline.winners import Asked
 from featurestore.transforms import asof
@@ -40,8 +41,7 @@ def look_up(
     *,
     as_known: bool,
     engine: EngineRecord,
-    pieces: Iterable[pl.LazyFrame] | None = None,
-    stretch: int | None = None,
+    pieces: Iterable[Piece] | None = None,
 ) -> Answer:
     """The features of labels as of their instants.
 
@@ -50,9 +50,7 @@ def look_up(
 
     Args:
         labels: the look-up's key columns and ``__instant``.
-        pieces: the rows of the view, in frames that together are its frame and give one order of rows each time; None takes
-            them in one.
-        stretch: where some rows of a piece are had without computing the others, how many of them are best read at once.
+        pieces: the rows of the view, which together are its frame; None takes them in one.
 
     Raises:
         TransformError: ``as_known`` on a view that does not know when its rows could first be known.
@@ -65,18 +63,18 @@ def look_up(
         *(pl.col(column).alias(key) for key, column in zip(join_keys, lookup.key_columns, strict=True)), INSTANT
     )
     # A GPU takes all at once: it has its own memory, and small pieces leave it idle.
-    frames = [computed.frame] if pieces is None or engine.name == "gpu" else list(pieces)
+    whole = pieces is None or engine.name == "gpu"
+    taken = [Piece(computed.frame)] if whole or pieces is None else list(pieces)
     names = [f.name for f in lookup.features]
-    asked = Asked.of(keys, join_keys)
-    search = Search(view.name, frames, asked, names if view.last_non_null else [], as_known=as_known, engine=engine)
+    frames = [piece.frame for piece in taken]
+    non_null = names if view.last_non_null else []
+    search = Search(view.name, frames, keys, join_keys, non_null, as_known=as_known, engine=engine)
     with named(view.name):
         engine = search.run()
         winners = {name: search.by_feature.get(name, search.newest) for name in names}
-        values, engine = gather(
-            frames, lookup.features, winners, view.ttl, asked, engine, stretch=stretch if engine.name == "cpu" else None
-        )
+        values, engine = gather(taken, lookup.features, winners, view.ttl, search.asked, engine)
     renamed = pl.DataFrame([column.alias(lookup.column(name)) for name, column in values.items()])
-    return Answer(renamed, _statuses(search.newest.status(view.ttl), asked, renamed), engine)
+    return Answer(renamed, _statuses(search.newest.status(view.ttl), search.asked, renamed), engine)
 
 
 def check_arrival_known(view: str, computed: ComputedView) -> None:

@@ -1,4 +1,4 @@
-"""Work on the pieces of a view's rows: the next one is read while those before it are worked on."""
+"""The pieces of a view's rows, and work on them: the next one is read while those before it are worked on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final, TypeVar
+
+import polars as pl
 
 from featurestore.ingestion.parts import PART_ROWS
 
@@ -19,15 +22,36 @@ PIECE_ROWS: Final = _AT_ONCE * PART_ROWS
 """Rows of a view in memory at a time, about: a piece is one file of the lake, or small ones together."""
 
 
-def each(items: Iterable[Item], read: Callable[[Item], Data], work: Callable[[Item, Data], Result]) -> list[Result]:
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows of a view that are worked on at once.
+
+    Attributes:
+        frame: the rows; the same, in the same order, each time it is computed.
+        stretch: where some of them are had without computing the others, how many are best read at once.
+        files: where they are the rows of local files, as these hold them and one file after the other: those files.
+    """
+
+    frame: pl.LazyFrame
+    stretch: int | None = None
+    files: tuple[str, ...] = ()
+
+
+def each(
+    items: Iterable[Item], read: Callable[[Item], Data], work: Callable[[Item, Data], Result], *, first: Callable[[], None]
+) -> list[Result]:
     """What ``work`` makes of what ``read`` gives for each item, in their order.
 
     One thread reads, by all cores as it is; with two cores this thread works, with more of them some others do. Every thread
     costs memory, since allocators keep for each what it freed: reading 2,000,000 rows in two threads took 100 MB more.
+
+    Args:
+        first: what must be done before any work; it is while the first item is read.
     """
     workers = min(_AT_ONCE, os.cpu_count() or 1) - 1
     with ThreadPoolExecutor(1, "featurestore-read") as reader:
         pairs = _ahead(items, read, reader)
+        first()
         if workers < 2:
             return [work(item, data) for item, data in pairs]
         with ThreadPoolExecutor(workers, "featurestore-piece") as pool:
@@ -41,11 +65,15 @@ def each(items: Iterable[Item], read: Callable[[Item], Data], work: Callable[[It
 
 
 def _ahead(items: Iterable[Item], read: Callable[[Item], Data], reader: ThreadPoolExecutor) -> Iterator[tuple[Item, Data]]:
-    """What is read of each item, the next one while this one is used."""
-    waiting: tuple[Item, Future[Data]] | None = None
-    for item in items:
-        current, waiting = waiting, (item, reader.submit(read, item))
-        if current is not None:
-            yield current[0], current[1].result()
-    if waiting is not None:
-        yield waiting[0], waiting[1].result()
+    """What is read of each item, the next one while this one is used; the first one from now on."""
+    begun = ((item, reader.submit(read, item)) for item in items)
+    waiting = next(begun, None)
+
+    def results() -> Iterator[tuple[Item, Data]]:
+        current = waiting
+        while current is not None:
+            item, future = current
+            current = next(begun, None)
+            yield item, future.result()
+
+    return results()

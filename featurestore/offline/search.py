@@ -60,14 +60,23 @@ class Search:
     Args:
         view: its name, for errors.
         frames: its rows, in pieces.
+        labels: by join key and ``__instant``.
         non_null: features of which the newest value is wanted.
+
+    Attributes:
+        asked, newest, by_feature: the labels in order, and the rows found, once it ran.
     """
+
+    asked: Asked
+    newest: Winners
+    by_feature: dict[str, Winners]
 
     def __init__(
         self,
         view: str,
         frames: Sequence[pl.LazyFrame],
-        asked: Asked,
+        labels: pl.DataFrame,
+        join_keys: Sequence[str],
         non_null: Sequence[str],
         *,
         as_known: bool,
@@ -75,26 +84,31 @@ class Search:
     ) -> None:
         self._view = view
         self._frames = frames
-        self._asked = asked
+        self._labels = labels
+        self._join_keys = tuple(join_keys)
+        self._non_null = tuple(non_null)
         self._as_known = as_known
         self._engine = engine
-        self.newest = Winners(asked, self._ties)
-        self.by_feature = {name: Winners(asked, self._ties) for name in non_null}
 
     def run(self) -> EngineRecord:
         """Look into every piece; what computed it."""
         engine = self._engine
-        if len(self._asked.ids):
-            # Newest first: what a later piece answers, earlier ones need not be asked for.
-            for found in each(reversed(range(len(self._frames))), self._read, self._look_into):
-                engine = engine.merged(found)
-            for winners in (self.newest, *self.by_feature.values()):
-                winners.settle()
+        # Newest first: what a later piece answers, earlier ones need not be asked for.
+        pieces = range(len(self._frames))[::-1] if self._labels.drop_nulls(self._join_keys).height else ()
+        for found in each(pieces, self._read, self._look_into, first=self._order_labels):
+            engine = engine.merged(found)
+        for winners in (self.newest, *self.by_feature.values()):
+            winners.settle()
         return engine
 
+    def _order_labels(self) -> None:
+        self.asked = Asked.of(self._labels, self._join_keys)
+        self.newest = Winners(self.asked, self._ties)
+        self.by_feature = {name: Winners(self.asked, self._ties) for name in self._non_null}
+
     def _read(self, piece: int) -> tuple[pl.DataFrame, EngineRecord]:
-        valid = [pl.col(name).is_not_null().alias(_VALID + name) for name in self.by_feature]
-        columns = [*self._asked.keys.join_keys, EVENT_TIME, *valid]
+        valid = [pl.col(name).is_not_null().alias(_VALID + name) for name in self._non_null]
+        columns = [*self._join_keys, EVENT_TIME, *valid]
         collected, engine = engines.collect(self._frames[piece].select(columns), self._engine)
         check_rows(self._view, collected)
         return collected, engine
@@ -102,8 +116,8 @@ class Search:
     def _look_into(self, piece: int, read: tuple[pl.DataFrame, EngineRecord]) -> EngineRecord:
         collected, engine = read
         times = collected[EVENT_TIME].to_physical().to_numpy()
-        matched = match_events(collected, self._asked.keys)
-        labels, keys = self._labels(matched, times)
+        matched = match_events(collected, self.asked.keys)
+        labels, keys = self._answerable(matched, times)
         if not len(labels):
             return engine
         rows = _Rows(self._frames[piece], self._engine, matched, times)
@@ -131,10 +145,10 @@ class Search:
             visible = np.maximum(visible, rows.ties[0])
             if asof.descends(np, visible):
                 return None
-        sweep = Sweep(rows.matched.keys, rows.of(visible), self._asked.keys.count)
+        sweep = Sweep(rows.matched.keys, rows.of(visible), self.asked.keys.count)
 
         def find(labels: Ints, keys: Ints, valid: Ints | None) -> Ints:
-            return sweep.find(keys, self._asked.instants[labels], self._asked.by_time(labels), valid)
+            return sweep.find(keys, self.asked.instants[labels], self.asked.by_time(labels), valid)
 
         return find
 
@@ -148,7 +162,7 @@ class Search:
         kernel = asof.AsOf(xp, events, as_known=self._as_known)
 
         def find(labels: Ints, keys: Ints, valid: Ints | None) -> Ints:
-            at = engines.to_device(engine, self._asked.instants[labels])
+            at = engines.to_device(engine, self.asked.instants[labels])
             mask = None if valid is None else engines.to_device(engine, valid)
             found: Ints = engines.to_host(engine, kernel.find(engines.to_device(engine, keys), at, mask).rows)
             return found
@@ -158,15 +172,15 @@ class Search:
     def _deferred(self, rows: _Rows, which: int) -> asof.Deferred:
         return asof.Deferred(lambda: engines.to_device(self._engine, rows.of(rows.ties[which])))
 
-    def _labels(self, matched: Matched, times: Ints) -> tuple[Ints, Ints]:
+    def _answerable(self, matched: Matched, times: Ints) -> tuple[Ints, Ints]:
         """The labels that a piece may answer, and their keys as its rows are numbered."""
         if not len(times):
             return times, times
-        chosen = self._asked.instants >= times.min()
+        chosen = self.asked.instants >= times.min()
         if not self.by_feature:
             chosen &= self.newest.may_yield_to(times.max())
         labels = np.flatnonzero(chosen)
-        keys = self._asked.ids[labels]
+        keys = self.asked.ids[labels]
         if matched.key_numbers is not None:
             keys = matched.key_numbers[keys]
             labels, keys = labels[keys >= 0], keys[keys >= 0]

@@ -16,6 +16,7 @@ from featurestore.features import ViewLookup
 from featurestore.ingestion.parts import ROW_GROUP_ROWS
 from featurestore.offline.labels import INSTANT
 from featurestore.offline.lookups import STATUS, Answer, check_arrival_known, look_up
+from featurestore.offline.pieces import Piece
 from featurestore.registry.feature_names import stem
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms import engines
@@ -57,8 +58,7 @@ class AsOfRows:
     lookup: ViewLookup
     computed: ComputedView
     as_known: bool
-    split: Callable[[], Iterator[pl.LazyFrame]]
-    stretch: int | None
+    split: Callable[[], Iterator[Piece]]
 
     @property
     def frame(self) -> pl.LazyFrame:
@@ -72,7 +72,7 @@ class AsOfRows:
 
     def pieces(self) -> Iterator[pl.LazyFrame]:
         """The same rows, in frames to be read one after the other."""
-        return (frame.select(self._columns) for frame in self.split())
+        return (piece.frame.select(self._columns) for piece in self.split())
 
     @property
     def _columns(self) -> list[str]:
@@ -84,8 +84,7 @@ class AsOfRows:
         return replace(
             self,
             computed=replace(self.computed, frame=frame, row_wise=True),
-            split=lambda: iter([frame]),
-            stretch=ROW_GROUP_ROWS,
+            split=lambda: iter([Piece(frame, ROW_GROUP_ROWS)]),
         )
 
     def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
@@ -98,8 +97,7 @@ class AsOfRows:
                 labels,
                 as_known=self.as_known,
                 engine=engine,
-                pieces=self.pieces(),
-                stretch=self.stretch,
+                pieces=self.split(),
             )
         # Two passes must see one order of rows, which a transform that mixes them need not give twice.
         with named(self.lookup.view.name):
@@ -178,5 +176,4 @@ def open_rows(inputs: Inputs, lookup: ViewLookup, *, until: int | None, as_known
     if windows:
         return WindowRows(lookup, computed, as_known, partial(inputs.window_pieces, lookup.view, computed, until=until))
     pieces = partial(inputs.pieces, lookup.view, until=until, engine=engine.name)
-    stretch = ROW_GROUP_ROWS if inputs.keeps_rows(lookup.view) else None
-    return AsOfRows(lookup, computed, as_known, pieces, stretch)
+    return AsOfRows(lookup, computed, as_known, pieces)

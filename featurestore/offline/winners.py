@@ -6,7 +6,7 @@ all pieces. So no more than one piece need be in memory, and the rows of one key
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -139,3 +139,37 @@ class Winners:
         order = np.lexsort((pieces, sequences, arrivals, labels))
         greatest = order[np.append(labels[order][1:] != labels[order][:-1], True)]
         self.pieces[labels[greatest]], self.rows[labels[greatest]] = pieces[greatest], rows[greatest]
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The labels that a row answers, for the features that share those rows.
+
+    Args:
+        names: the features.
+        labels: which labels, in ascending order.
+        pieces, rows: for each label in which piece its row is, and where there.
+    """
+
+    names: tuple[str, ...]
+    labels: Ints
+    pieces: Ints
+    rows: Ints
+
+    @classmethod
+    def all(cls, winners: Mapping[str, Winners], ttl: int | None) -> list[Answered]:
+        """Of winners by feature: one for those features that have the same."""
+        shared: dict[int, list[str]] = {}
+        for name, chosen in winners.items():
+            shared.setdefault(id(chosen), []).append(name)
+        found = []
+        for names in shared.values():
+            chosen = winners[names[0]]
+            labels = np.flatnonzero(chosen.status(ttl) == asof.FOUND)
+            found.append(cls(tuple(names), labels, chosen.pieces[labels], chosen.rows[labels]))
+        return found
+
+    def in_piece(self, number: int) -> tuple[Ints, Ints]:
+        """The labels that rows of a piece answer, and those rows."""
+        here = self.pieces == number
+        return self.labels[here], self.rows[here]

@@ -166,7 +166,10 @@ class Packing:
         """The packed values of events."""
         if self._distinct is not None:
             times = self._xp.searchsorted(self._distinct, times)
-        return keys * self._span + (times - self._start)
+        packed = keys * self._span
+        packed += times  # in place, for a new array costs more than adding does; what overflows here comes back below
+        packed -= self._start
+        return packed
 
     def search(self, packed: Array, keys: Array, times: Array) -> Array:
         """For each label the last position of ``packed`` that is not after ``(key, time)``, of this key or an earlier one."""

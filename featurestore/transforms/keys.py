@@ -70,7 +70,10 @@ class KeyNumbers:
     def dense(self, keys: pl.Series) -> Ints:
         """The numbers of whole numbers where there is no table: -1 for those below all labels', ``count`` for those above."""
         whole = keys.cast(pl.Int64).fill_null(self.low - 1) if keys.null_count() else keys.cast(pl.Int64)
-        numbers: Ints = whole.to_numpy().clip(self.low - 1, self.low + self.count)
+        numbers: Ints = whole.to_numpy()
+        # To look is cheaper than to write a new array, and files mostly hold the keys that labels ask for.
+        if len(numbers) and (numbers.min() < self.low or numbers.max() > self.low + self.count):
+            numbers = numbers.clip(self.low - 1, self.low + self.count)
         return numbers - self.low if self.low else numbers
 
 

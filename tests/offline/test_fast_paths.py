@@ -22,7 +22,7 @@ from tests.offline.conftest import MakeProject
 from tests.oracle import as_of
 
 INSTANT = pl.Datetime("us", "UTC")
-FEATURES = ["text", "amount"]
+FEATURES = ["text", "amount", "score", "rate"]
 user = Entity("user", join_keys={"user": t.Int64})
 source = EventSource("events", event_time="at", sequence=SEQUENCE)
 keys = st.sampled_from([-3, 0, 1, 2, 7, 1 << 40])
@@ -35,6 +35,8 @@ event_rows = st.lists(
             "late": st.sampled_from([0, 0, 0, 2, 9]),
             "text": st.one_of(st.none(), st.sampled_from(["x", "y"])),
             "amount": st.one_of(st.none(), st.integers(-9, 9)),
+            "score": st.floats(allow_nan=False),
+            "rate": st.one_of(st.none(), st.floats(width=32, allow_nan=False)),
         }
     ),
     min_size=1,
@@ -75,19 +77,22 @@ def test_whole_numbers_as_keys_equal_the_oracle(
             "at": pl.Series([e["event_time"] for e in events]).cast(INSTANT),
             "text": pl.Series([e["text"] for e in events], dtype=pl.String),
             "amount": pl.Series([e["amount"] for e in events], dtype=pl.Int64),
+            "score": pl.Series([e["score"] for e in events], dtype=pl.Float64),
+            "rate": pl.Series([e["rate"] for e in events], dtype=pl.Float32),
             ARRIVAL_TIME: pl.Series([e["event_time"] + e["late"] for e in events]).cast(INSTANT),
             SEQUENCE: pl.Series(range(len(events)), dtype=pl.Int64),
         }
     )
-    for start in range(0, rows.height, cut):
-        project.land("events", rows[start : start + cut], sort_by=sort_by)
+    piece, row_group, rivals = sizes
+    with patch("featurestore.ingestion.parts.ROW_GROUP_ROWS", row_group):
+        for start in range(0, rows.height, cut):
+            project.land("events", rows[start : start + cut], sort_by=sort_by)
     asked = pl.DataFrame(
         {"user": [k for k, _ in labels], "at": [at for _, at in labels]}, schema={"user": pl.Int64, "at": INSTANT}
     )
-    piece, row_group, rivals = sizes
     with (
         patch("featurestore.offline.inputs.PART_ROWS", piece),
-        patch("featurestore.offline.view_rows.ROW_GROUP_ROWS", row_group),
+        patch("featurestore.offline.inputs.ROW_GROUP_ROWS", row_group),
         patch("featurestore.offline.winners._RIVALS", rivals),
         patch("featurestore.transforms.sweep.BLOCK", 4),
         patch("os.cpu_count", lambda: cores),
@@ -105,11 +110,19 @@ def test_whole_numbers_as_keys_equal_the_oracle(
 @pytest.mark.parametrize("cores", [1, 2, 8])
 def test_pieces_are_worked_on_in_any_number_of_threads_and_given_in_order(cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: cores)
-    assert each(range(9), lambda item: item * 10, lambda item, data: (item, data)) == [(i, i * 10) for i in range(9)]
-    assert each([], str, lambda item, data: data) == []
+    done: list[str] = []
+    tens = each(range(9), lambda item: item * 10, lambda item, data: (item, data, *done), first=lambda: done.append("first"))
+    assert tens == [(i, i * 10, "first") for i in range(9)]
+    assert each([], str, lambda item, data: data, first=lambda: done.append("again")) == []
+    assert done == ["first", "again"]
     for reading, working in (("3", ""), ("", "3")):
         with pytest.raises(ValueError, match="third"):
-            each("12345", lambda item, bad=reading: _unless(item, bad), lambda item, _, bad=working: _unless(item, bad))
+            each(
+                "12345",
+                lambda item, bad=reading: _unless(item, bad),
+                lambda item, _, bad=working: _unless(item, bad),
+                first=lambda: None,
+            )
 
 
 def _unless(item: str, bad: str) -> str:

@@ -18,6 +18,7 @@ from featurestore.features import ViewLookup
 from featurestore.ingestion.parts import PART_ROWS
 from featurestore.offline.labels import EVENT_TIMESTAMP, INSTANT
 from featurestore.offline.lookups import look_up
+from featurestore.offline.pieces import Piece
 from featurestore.registry import types as t
 from featurestore.registry.definitions import Entity, FeatureView
 from featurestore.registry.records import Field
@@ -154,26 +155,24 @@ class Retrieval:
         asked = pl.DataFrame({column: _as_key(labels, column, types[key]) for key, column in keys.items()})
         computed = ComputedView(rows, lookup.features, row_wise=True, arrival_known=source.created_timestamp_column is not None)
         known = self._as_known and computed.arrival_known
-        pieces, stretch = _pieces(rows, row_groups(self._config, source))
         answer = look_up(
             lookup,
             computed,
             asked.with_columns(moments),
             as_known=known,
             engine=engines.choose(self._engine),
-            pieces=pieces,
-            stretch=stretch,
+            pieces=_pieces(rows, row_groups(self._config, source)),
         )
         return {output: answer.values[lookup.column(name)].alias(output) for name, output in part.outputs.items()}
 
 
-def _pieces(rows: pl.LazyFrame, groups: tuple[int, int] | None) -> tuple[list[pl.LazyFrame], int | None]:
-    """The rows in pieces of whole row groups, and how many rows a group has, where both are known and groups are small."""
+def _pieces(rows: pl.LazyFrame, groups: tuple[int, int] | None) -> list[Piece]:
+    """The rows in pieces of whole row groups where their sizes are known and small."""
     if groups is None or groups[1] > PART_ROWS:
-        return [rows], None
+        return [Piece(rows)]
     count, group = groups
     size = PART_ROWS // group * group
-    return [rows.slice(start, size) for start in range(0, count, size)], group
+    return [Piece(rows.slice(start, size), group) for start in range(0, count, size)]
 
 
 def _part(view: Any, refs: Sequence[str], *, full: bool) -> Part:
