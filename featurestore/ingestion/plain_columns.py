@@ -64,7 +64,7 @@ class PlainColumns:
 def _is_plain(chunk: pq.ColumnChunkMetaData) -> bool:
     stored = chunk.compression == "UNCOMPRESSED" and chunk.physical_type in _TYPES and set(chunk.encodings) <= {"PLAIN", "RLE"}
     known = chunk.statistics if stored else None
-    return known is not None and known.has_null_count and known.null_count == 0
+    return known is not None and bool(known.has_null_count) and known.null_count == 0
 
 
 def _is_one_page(chunk: pq.ColumnChunkMetaData, file: int) -> bool:
@@ -79,7 +79,8 @@ def _is_one_page(chunk: pq.ColumnChunkMetaData, file: int) -> bool:
             break
     size >>= 1  # zigzag
     values = chunk.num_values * np.dtype(_TYPES[chunk.physical_type]).itemsize
-    return values <= size <= values + _MOST_LEVELS and 0 < chunk.total_compressed_size - size < 2 * _LEAST_HEADER
+    header = chunk.total_compressed_size - size
+    return bool(values <= size <= values + _MOST_LEVELS and 0 < header < 2 * _LEAST_HEADER)
 
 
 def _flat(column: pq.ColumnSchema) -> str | None:
