@@ -223,7 +223,8 @@ class _Job:
         """Write what files hold from ``start`` on."""
         if files:
             # In the order of writing, which mostly is that of time; equal rows then end as they do in any other scan.
-            write_newest(online, self._rows.frame(files[::-1]), lambda batch: self._happened(batch, start, total))
+            ordered = files[::-1]
+            write_newest(online, self._rows.frame(ordered), ordered, lambda batch: self._happened(batch, start, total))
 
     def _happened(self, batch: pl.DataFrame, start: datetime | None, total: int | None) -> pl.DataFrame:
         """The rows of a batch that count now. Remembers when the first of the others will."""

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from featurestore.ingestion.plain_columns import PlainRows
 from featurestore.materialize.feature_table import batch_rows
 from featurestore.materialize.newest import Latest, has_ties, newest_rows
 from featurestore.materialize.online_rows import OnlineRows, RowGroup
@@ -28,13 +29,16 @@ _GAP: Final = 1 << 20
 """So many rows without one of the newest, about a file's, are passed over by beginning to read again behind them."""
 
 
-def write_newest(online: OnlineRows, frame: pl.LazyFrame, see: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+def write_newest(
+    online: OnlineRows, frame: pl.LazyFrame, files: Sequence[str], see: Callable[[pl.DataFrame], pl.DataFrame]
+) -> None:
     """Write the newest row of each key among those of a frame that count, and wait until they are in the store.
 
     Memory: keys and event time of the latest rows, and one batch of features.
 
     Args:
         frame: keys, order and features; read twice, and the same rows in the same order each time.
+        files: whose rows these are, one file after the other.
         see: gets every batch (keys and event time) and returns the rows that count.
     """
     collected = [(group, Latest(online.key_names)) for group in online.groups]
@@ -45,8 +49,8 @@ def write_newest(online: OnlineRows, frame: pl.LazyFrame, see: Callable[[pl.Data
             present = rows.filter(pl.all_horizontal(group.names)) if group.suffix else rows
             latest.add(present.select(*online.key_names, EVENT_TIME, ROW))
         if any(latest.is_full for _, latest in collected):
-            _write(online, frame, collected)
-    _write(online, frame, collected)
+            _write(online, frame, files, collected)
+    _write(online, frame, files, collected)
 
 
 def _presence(groups: Sequence[RowGroup]) -> list[pl.Expr]:
@@ -54,38 +58,44 @@ def _presence(groups: Sequence[RowGroup]) -> list[pl.Expr]:
     return [pl.col(name).is_not_null() for group in groups if group.suffix for name in group.names]
 
 
-def _write(online: OnlineRows, frame: pl.LazyFrame, collected: Sequence[tuple[RowGroup, Latest]]) -> None:
+def _write(online: OnlineRows, frame: pl.LazyFrame, files: Sequence[str], collected: Sequence[tuple[RowGroup, Latest]]) -> None:
     for group, latest in collected:
         rows = latest.take()
         if rows is None:
             continue
         if has_ties(rows, online.key_names):
-            ranked = pl.concat(with_features(rows, frame.select(*_RANK), _READ_ROWS)).sort(ROW)
+            ranked = pl.concat(with_features(rows, frame.select(*_RANK), (), _READ_ROWS)).sort(ROW)
             rows = newest_rows(ranked, online.key_names).drop(*_RANK)
         columns = frame.select(*_RANK, *group.names)
-        for part in with_features(rows, columns, min(batch_rows(group.codec.fields), _READ_ROWS)):
+        for part in with_features(rows, columns, files, min(batch_rows(group.codec.fields), _READ_ROWS)):
             online.send(group, part)
     online.flush()
 
 
-def with_features(rows: pl.DataFrame, features: pl.LazyFrame, most: int) -> Iterator[pl.DataFrame]:
+def with_features(rows: pl.DataFrame, features: pl.LazyFrame, files: Sequence[str], most: int) -> Iterator[pl.DataFrame]:
     """Rows with their features beside them, part by part; the last rows first.
 
     The last rows are read on their own: of files in the order of time they hold most of the newest rows, so that the store
-    has work while the others are read.
+    has work while the others are read. Features that lie plain in the files are read from there.
 
     Args:
         rows: with their number in ``features``, ascending.
+        files: whose rows ``features`` are; they may be left out.
         most: how many rows of ``features`` are held at once, or as near to it as Polars comes.
     """
     numbers = rows[ROW].to_numpy()
+    stored = PlainRows(files, features.collect_schema())
+    plain = list(stored.types)
+    decoded = features.drop(plain)
     behind_gaps = np.flatnonzero(np.diff(numbers, prepend=numbers[0]) > _GAP).tolist()
     tail = int(np.searchsorted(numbers, int(numbers[-1]) + 1 - most))
     starts = sorted({0, *behind_gaps, tail})
     for first, last in reversed([*zip(starts, [*starts[1:], len(numbers)], strict=True)]):
         at, end = int(numbers[first]), int(numbers[last - 1]) + 1
-        for batch in features.slice(at, end - at).collect_batches(chunk_size=most):
+        for batch in decoded.slice(at, end - at).collect_batches(chunk_size=most):
             stop = first + int(np.searchsorted(numbers[first:last], at + batch.height))
             if stop > first:
-                yield rows[first:stop].hstack(batch[numbers[first:stop] - at].get_columns())
+                wanted = numbers[first:stop]
+                taken = [pl.Series(name, values) for name, values in stored.take(wanted, plain).items()]
+                yield rows[first:stop].hstack([*batch[wanted - at].get_columns(), *taken])
             first, at = stop, at + batch.height

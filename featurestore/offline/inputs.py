@@ -221,7 +221,7 @@ def _file_groups(table: LakeTable, version: int, until: int | None, event_time: 
 
 def _as_stored(frame: pl.LazyFrame, files: list[str]) -> Piece:
     """The rows of files, each where it stands there."""
-    return Piece(frame, ROW_GROUP_ROWS, () if any("://" in file for file in files) else tuple(files))
+    return Piece(frame, ROW_GROUP_ROWS, tuple(files))
 
 
 def _after(instant: int | None) -> datetime | None:

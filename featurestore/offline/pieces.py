@@ -29,7 +29,7 @@ class Piece:
     Attributes:
         frame: the rows; the same, in the same order, each time it is computed.
         stretch: where some of them are had without computing the others, how many are best read at once.
-        files: where they are the rows of local files, as these hold them and one file after the other: those files.
+        files: where they are the rows of files, as these hold them and one file after the other: those files.
     """
 
     frame: pl.LazyFrame

@@ -12,14 +12,11 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featurestore.ingestion.plain_columns import PlainColumns
+from featurestore.ingestion.plain_columns import Group, PlainRows
 from featurestore.offline.pieces import Piece
 from featurestore.offline.winners import Answered, Asked
 from featurestore.transforms.keys import Ints
 
-_STORED: Final[dict[pl.DataType, np.dtype[Any]]] = {pl.Float64(): np.dtype("<f8"), pl.Float32(): np.dtype("<f4")}
-_MOST_FILES: Final = 16
-"""Of a piece; of more and smaller ones the footers would cost more than is gained."""
 _THREADS: Final = 4
 
 
@@ -31,16 +28,13 @@ def take_plain(
     Args:
         types: of the features.
     """
-    wanted = {name: _STORED[dtype] for name, dtype in types.items() if dtype in _STORED}
     used = sorted({int(number) for some in answered for number in np.unique(some.pieces)})
-    if not wanted or not used or not all(0 < len(pieces[number].files) <= _MOST_FILES for number in used):
+    if not used or not all(pieces[number].files for number in used):
         return {}
-    opened = {number: [PlainColumns(file, wanted) for file in pieces[number].files] for number in used}
-    columns = {
-        name: np.zeros(asked.count, dtype)
-        for name, dtype in wanted.items()
-        if all(name in file.types and file.types[name] == dtype for files in opened.values() for file in files)
-    }
+    opened = {number: PlainRows(pieces[number].files, types) for number in used}
+    first = opened[used[0]].types
+    names = [name for name in first if all(name in rows.types for rows in opened.values())]
+    columns = {name: np.zeros(asked.count, first[name]) for name in names}
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "featurestore-gather") as pool:
         for done in [pool.submit(read) for read in _reads(opened, answered, asked, columns)]:
             done.result()
@@ -53,28 +47,20 @@ def take_plain(
 
 
 def _reads(
-    opened: Mapping[int, Sequence[PlainColumns]], answered: Sequence[Answered], asked: Asked, columns: Mapping[str, Any]
+    opened: Mapping[int, PlainRows], answered: Sequence[Answered], asked: Asked, columns: Mapping[str, Any]
 ) -> Iterator[Callable[[], None]]:
     """For each row group that holds an answer what copies its values to their labels."""
     for some in answered:
         names = [name for name in some.names if name in columns]
-        for number, files in opened.items() if names else ():
+        for number, stored in opened.items() if names else ():
             labels, rows = some.in_piece(number)
             places = asked.places[labels]
-            groups = [(file, group) for file in files for group in range(len(file.rows))]
-            starts = np.cumsum([0, *(file.rows[group] for file, group in groups)])
-            # Small integers are sorted by radix.
-            where = (starts.searchsorted(rows, side="right") - 1).astype(np.min_scalar_type(len(groups)))
-            order = where.argsort(kind="stable")
-            bounds = where[order].searchsorted(np.arange(len(groups) + 1))
-            for (file, group), start, low, high in zip(groups, starts, bounds, bounds[1:], strict=False):
-                if low < high:
-                    chosen = order[low:high]
-                    yield partial(_copy, file, group, names, rows[chosen] - start, places[chosen], columns)
+            for read, chosen, within in stored.by_group(rows):
+                yield partial(_copy, read, names, within, places[chosen], columns)
 
 
-def _copy(file: PlainColumns, group: int, names: Sequence[str], rows: Ints, places: Ints, columns: Mapping[str, Any]) -> None:
-    for name, values in zip(names, file.read(group, names), strict=True):
+def _copy(read: Group, names: Sequence[str], rows: Ints, places: Ints, columns: Mapping[str, Any]) -> None:
+    for name, values in zip(names, read(names), strict=True):
         columns[name][places] = values[rows]
 
 

@@ -64,6 +64,9 @@ def script_calls(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal:
 
 def bounded_parts(rows: Sequence[bytes]) -> Iterator[slice]:
     """The rows of one call each."""
+    if ROWS_A_CALL * max(map(len, rows), default=0) <= BYTES_A_CALL:
+        yield from (slice(at, min(at + ROWS_A_CALL, len(rows))) for at in range(0, len(rows), ROWS_A_CALL))
+        return
     start = size = 0
     for i, row in enumerate(rows):
         size += len(row)

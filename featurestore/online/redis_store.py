@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 
+import hiredis
 import redis
 import redis.exceptions as redis_exceptions
 from redis.backoff import NoBackoff
@@ -246,11 +247,37 @@ def run_scripts(client: Any, calls: Sequence[Sequence[Any]]) -> int:
 
 
 def _pipeline(client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
-    with client.pipeline(transaction=False) as pipeline:
-        for call in calls:
-            pipeline.execute_command(*call)
-        answers: list[Any] = pipeline.execute(raise_on_error=False)
-        return answers
+    """The answers to commands that go together, errors among them."""
+    if isinstance(client, redis.Redis):
+        pool = client.connection_pool
+        connection: Any = pool.get_connection()
+        try:
+            answers = connection.retry.call_with_retry(lambda: _exchange(connection, calls), lambda _: connection.disconnect())
+        finally:
+            pool.release(connection)
+    else:
+        with client.pipeline(transaction=False) as pipeline:  # a cluster's client deals them to its servers
+            for call in calls:
+                pipeline.execute_command(*call)
+            answers = pipeline.execute(raise_on_error=False)
+    return list(answers)
+
+
+def _exchange(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
+    try:
+        # redis-py looks at each argument before it packs them, which takes as long as all else that it does.
+        connection.send_packed_command([hiredis.pack_command(tuple(call)) for call in calls])
+        return [_answer(connection) for _ in calls]
+    except BaseException:
+        connection.disconnect()  # what was not read yet would be taken for the answers to others
+        raise
+
+
+def _answer(connection: Any) -> Any:
+    try:
+        return connection.read_response()
+    except redis_exceptions.ResponseError as error:
+        return error
 
 
 def describe(url: str) -> str:

@@ -80,7 +80,7 @@ class FeatureStoreComputeEngine(LocalComputeEngine):  # type: ignore[misc]
             return batch
 
         with OnlineRows(opened, layout.project, layout.name, served, layout.fields, replace_equal=True) as rows:
-            write_newest(rows, self._rows(task, layout), see)
+            write_newest(rows, self._rows(task, layout), (), see)
         if bar is not None:
             bar.close()
 
