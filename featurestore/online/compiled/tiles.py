@@ -8,8 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numba import int64, uint64
 
+from featurestore.compiling import inner
 from featurestore.online.compiled.columns import half, load
-from featurestore.online.compiled.compiling import inner, numbers_at
+from featurestore.online.compiled.memory import numbers_at
 from featurestore.online.compiled.parts import greater, lesser
 from featurestore.online.compiled.records import (
     F8,
