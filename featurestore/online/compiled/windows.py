@@ -55,7 +55,7 @@ from featurestore.online.compiled.records import (
     WINDOW,
     Array,
 )  # fmt: skip
-from featurestore.online.compiled.tiles import find_columns, hold_floats, hold_integers, is_tiled, written_at
+from featurestore.online.compiled.tiles import START, find_columns, hold_floats, hold_integers, is_tiled, written_at
 
 
 def _answering(stamp: int) -> Any:
@@ -126,7 +126,7 @@ def _answering(stamp: int) -> Any:
                         np.empty(most),
                         np.empty(most, np.int64),
                     )
-                starts = numbers_at(address + 48 + tile_layout[3], tiles, np.int64)
+                starts = numbers_at(address + START + tile_layout[3], tiles, np.int64)
                 for i in range(size):
                     tile_cuts[i] = place(starts, tiles, edges[i])
                 address += end
