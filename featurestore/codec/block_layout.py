@@ -1,10 +1,9 @@
-"""Where the columns of a block stand: numbers of one type side by side, so that they are one matrix without a copy."""
+"""Where the columns of a block stand: numbers by falling width, so that each lies at a multiple of its own."""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,19 +16,6 @@ Array: TypeAlias = np.ndarray[Any, Any]
 BODY: Final = struct.Struct("<3xIq")
 """Number of events and floor; with the header before it 48 bytes, so that 64-bit numbers stand at multiples of 8."""
 FLAGS_START: Final = HEADER.size + BODY.size
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """Columns of one dtype whose values stand side by side.
-
-    Args:
-        offset: how many bytes of each event stand before it, times included.
-    """
-
-    dtype: np.dtype[Any]
-    names: tuple[str, ...]
-    offset: int
 
 
 class BlockLayout:
@@ -53,15 +39,9 @@ class BlockLayout:
         """Of each fixed-width column, how many bytes of each event stand before it, times included."""
         self.width = 8
         """Bytes of an event in all fixed-width columns, its time included."""
-        runs: list[Run] = []
         for name, dtype in fixed:
             self.offsets[name] = self.width
-            if runs and runs[-1].dtype == dtype and dtype.kind != "V":
-                runs[-1] = Run(dtype, (*runs[-1].names, name), runs[-1].offset)
-            else:
-                runs.append(Run(dtype, (name,), self.width))
             self.width += dtype.itemsize
-        self.runs = tuple(runs)
 
     def fixed_size(self, count: int) -> int:
         """Bytes up to the end of the fixed-width columns of so many events."""

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featurestore.codec.block_layout import BODY, FLAGS_START, Array, BlockLayout, Run
+from featurestore.codec.block_layout import BODY, FLAGS_START, Array, BlockLayout
 from featurestore.codec.columns import FixedColumn, VariableColumn
 from featurestore.codec.header import BIAS, HEADER
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
@@ -76,12 +76,6 @@ class DecodedBlocks:
         count, raw = self.counts[block], self._blocks[block]
         return np.frombuffer(raw, _TIME, count, self._layout.times_start) if count and raw is not None else _NO_TIMES
 
-    def run(self, block: int, run: Run) -> Array:
-        """The numbers of a run of columns in one block that has events: a row a column, zero where null."""
-        count, width = self.counts[block], len(run.names)
-        at = self._layout.times_start + run.offset * count
-        return np.frombuffer(self._blocks[block], run.dtype, width * count, at).reshape(width, count)  # type: ignore[arg-type]
-
     def nulls_of(self, block: int, name: str) -> Array | None:
         """Where a column of one block is null; None where it is nowhere."""
         tail = self._tails[block]
@@ -123,13 +117,6 @@ class DecodedBlocks:
                 for i, part in zip(self._filled, parts, strict=True)
             ]
         )
-
-    def numbers(self, name: str) -> Array:
-        """One column of fixed width of all events, as numbers; zero where it is null."""
-        codec = self._layout.codecs[name]
-        if not isinstance(codec, FixedColumn):
-            raise TypeError("a column of variable width has no numbers")
-        return np.frombuffer(self._fixed(codec, name), dtype=codec.dtype)
 
     def series(self, name: str) -> pl.Series:
         """One column of all events."""

@@ -60,13 +60,6 @@ class TileLayout:
         fixed = [(self.decoders[state][column].dtype, (state, column)) for state, column in columns]
         numbers = [(dtype, place) for dtype, place in fixed if dtype is not None]
         numbers.sort(key=lambda found: (found[0].kind == "V", -found[0].itemsize, found[0].str))
-        self.groups: list[tuple[np.dtype[Any], int, int]] = []
-        """Types, and which of the columns of fixed width have them."""
-        for i, (dtype, _) in enumerate(numbers):
-            if self.groups and self.groups[-1][0] == dtype:
-                self.groups[-1] = (dtype, self.groups[-1][1], i + 1)
-            else:
-                self.groups.append((dtype, i, i + 1))
         self.fixed = [place for _, place in numbers]
         self.variable = [place for dtype, place in fixed if dtype is None]
         self.places = {place: i for i, place in enumerate([*self.fixed, *self.variable])}
@@ -108,16 +101,15 @@ class DecodedTiles:
                 raise ValueError(f"{len(block)} bytes where {end} were expected")
             lengths.append(length)
             tails[i] = block[end:]
-        self.uneven = (front[:, : layout.states] & _UNEVEN) != 0
+        self._uneven = (front[:, : layout.states] & _UNEVEN) != 0
         """Of each block and state, whether tiles differ in how many items they have."""
-        self.totals = (front[:, : layout.states] & (_UNEVEN - 1)).astype(np.int64)
+        self._totals = (front[:, : layout.states] & (_UNEVEN - 1)).astype(np.int64)
         """Of each block and state the number of items."""
-        self._lengths = front[:, layout.states :].astype(np.int64)
         sizes = np.concatenate(
             [
-                self.totals[:, layout.fixed_states] * layout.widths,
-                self.uneven * (4 * self.counts[:, None]),
-                self.totals[:, layout.variable_states] * 4 + self._lengths,
+                self._totals[:, layout.fixed_states] * layout.widths,
+                self._uneven * (4 * self.counts[:, None]),
+                self._totals[:, layout.variable_states] * 4 + front[:, layout.states :],
             ],
             axis=1,
         )
@@ -141,36 +133,6 @@ class DecodedTiles:
             return found[0]
         return np.concatenate(found) if found else np.zeros(0, dtype=np.int64)
 
-    def group(self, number: int) -> tuple[_Array, _Array]:
-        """All items of all columns of one type, block after block, and where in them each column of each block begins.
-
-        Args:
-            number: of the layout's groups.
-        """
-        dtype, low, high = self._layout.groups[number]
-        sizes = self.totals[:, self._layout.fixed_states[low:high]]
-        begins = self._begins[self._filled, low].tolist()
-        counts = sizes.sum(axis=1)[self._filled].tolist()
-        raw = [
-            block if len(begins) == 1 else block[at : at + dtype.itemsize * count]
-            for block, at, count in zip(self._present, begins, counts, strict=True)
-        ]
-        one = len(raw) == 1
-        numbers = np.frombuffer(raw[0], dtype, counts[0], begins[0]) if one else np.frombuffer(b"".join(raw), dtype)
-        return numbers, (sizes.ravel().cumsum() - sizes.ravel()).reshape(sizes.shape)
-
-    def bytes_of(self, state: int, column: int) -> list[tuple[bytes, int, int, int]]:
-        """The values of a column of variable width: of each block that has some the block, where they begin, how many they
-        are, and how many bytes they have."""
-        place = self._layout.places[state, column]
-        at = place + self._layout.states
-        lengths = self._lengths[:, place - len(self._layout.fixed)].tolist()
-        return [
-            (self._raw[i], begin, total, lengths[i])  # type: ignore[misc]
-            for i, (begin, total) in enumerate(zip(self._begins[:, at].tolist(), self.totals[:, state].tolist(), strict=True))
-            if total
-        ]
-
     def before(self, state: int) -> _Array:
         """How many items of a state lie before each tile, and before the end."""
         found: _Array = np.concatenate([[0], np.cumsum(self._items_of(state))])
@@ -182,41 +144,11 @@ class DecodedTiles:
         at = len(self._layout.fixed) + state
         for i in self._filled:
             count = int(self.counts[i])
-            if self.uneven[i, state]:
+            if self._uneven[i, state]:
                 parts.append(np.frombuffer(self._raw[i], "<u4", count, int(self._begins[i, at])).astype(np.int64))  # type: ignore[arg-type]
             else:
-                parts.append(np.full(count, self.totals[i, state] // max(count, 1)))
+                parts.append(np.full(count, self._totals[i, state] // max(count, 1)))
         return np.concatenate(parts)
-
-    def item_places(self, states: Sequence[int], tiles: _Array) -> _Array:
-        """Of each block and state, how many items lie before some tiles of the block.
-
-        Args:
-            tiles: of each block the numbers of tiles, a row a block.
-        """
-        each = self.totals[:, states] // np.maximum(self.counts, 1)[:, None]
-        found: _Array = each[:, :, None] * tiles[:, None, :]
-        uneven = self.uneven[:, states]
-        if uneven.any():
-            before, begins = self._before_uneven
-            begins = begins[:, states, None]
-            # Those that are even read somewhere, too: what they find is not taken.
-            places = np.minimum(begins + tiles[:, None, :], before.size - 1)
-            found = np.where(uneven[:, :, None], before[places] - before[begins], found)
-        return found
-
-    @cached_property
-    def _before_uneven(self) -> tuple[_Array, _Array]:
-        """How many items lie before each tile of the states in which tiles differ, and where those of each block and state
-        begin."""
-        sizes = self.uneven * self.counts[:, None]
-        at = self._begins[:, len(self._layout.fixed)].tolist()
-        totals = sizes.sum(axis=1).tolist()
-        raw = [self._raw[i][at[i] : at[i] + 4 * totals[i]] for i in self._filled if totals[i]]  # type: ignore[index]
-        items = np.frombuffer(raw[0] if len(raw) == 1 else b"".join(raw), "<u4")
-        before = np.zeros(items.size + 1, dtype=np.int64)
-        items.cumsum(out=before[1:])
-        return before, (sizes.ravel().cumsum() - sizes.ravel()).reshape(sizes.shape)
 
     def items(self, state: int, column: int) -> pl.Series:
         """A column of all items of a state."""
@@ -225,7 +157,7 @@ class DecodedTiles:
     def _runs(self, state: int, column: int) -> list[Run]:
         place = self._layout.places[state, column]
         at = place if place < len(self._layout.fixed) else place + self._layout.states
-        totals = self.totals[:, state].tolist()
+        totals = self._totals[:, state].tolist()
         return [
             (block, begin, total)
             for block, begin, total in zip(self._raw, self._begins[:, at].tolist(), totals, strict=True)

@@ -1,8 +1,7 @@
 """Numbers in columns of text, JSON objects one a line, and the quotes of CSV, read by compiled loops.
 
 Nothing here guesses. What is taken is read strictly, and its value is exact; whatever else a text may hold is told apart, and
-left to parsers that take their time. All of it is in one module, for the cache of compiled functions looks only at the file of
-the function that was called.
+left to parsers that take their time.
 
 A product or quotient of an integer below 2**53 and a power of ten up to 10**22 is the double nearest to the number: W. D.
 Clinger, How to read floating point numbers accurately, PLDI 1990. Bytes are compared eight at a time:
@@ -11,14 +10,23 @@ https://graphics.stanford.edu/~seander/bithacks.html#ZeroInWord.
 
 from __future__ import annotations
 
-from typing import Any, Final, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import int64, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 from numba.np.arrayobj import make_array
+
+from featurestore.compiling import compiled, inner, stamp
+
+_Array: TypeAlias = Any
+_Bytes: TypeAlias = Any
+"""A pointer to them."""
+_Word: TypeAlias = Any
+"""Eight bytes, unsigned."""
 
 NULL, TEXT, BOOL, INT, LONG, FLOAT, DOUBT, BEYOND = (1 << bit for bit in range(8))
 """Kinds of values. Of numbers: an integer that a double holds too; another one of 64 bits; one with a point or an exponent, and
@@ -52,21 +60,21 @@ _NULL_WORD, _TRUE_WORD, _FALSE_WORD = (np.uint64(int.from_bytes(word, "little"))
 _FIVE: Final = np.uint64((1 << 40) - 1)
 
 
-@intrinsic
-def _pointer(context, array):  # noqa: ARG001
+@intrinsic  # type: ignore[untyped-decorator]
+def _pointer(_: Any, array: Any) -> Any:
     """Where an array lies. Pointers have no owners, and so none are counted at each call."""
 
-    def lower(context, builder, signature, arguments):
+    def lower(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return make_array(signature.args[0])(context, builder, arguments[0]).data
 
     return types.CPointer(array.dtype)(array), lower
 
 
-@intrinsic
-def _eight(context, text, at):  # noqa: ARG001
+@intrinsic  # type: ignore[untyped-decorator]
+def _eight(_: Any, text: Any, _at: Any) -> Any:
     """Eight bytes from anywhere."""
 
-    def lower(context, builder, signature, arguments):  # noqa: ARG001
+    def lower(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         place = builder.bitcast(cgutils.pointer_add(builder, *arguments), _WORD_POINTER)
         word = builder.load(place)
         word.align = 1
@@ -75,8 +83,8 @@ def _eight(context, text, at):  # noqa: ARG001
     return types.uint64(text, types.int64), lower
 
 
-@njit(nogil=True)
-def _number(text, at, end):
+@inner
+def _number(text: _Bytes, at: int, end: int) -> tuple[int, int, int, float]:
     """The number that begins here: where it ends (-1: it is none), its kind, and its value as an integer and as a double."""
     nothing = (-1, 0, 0, 0.0)
     negative = at < end and text[at] == _MINUS
@@ -94,7 +102,7 @@ def _number(text, at, end):
     if at == end or (text[at] != _POINT and (text[at] | 32) != _SMALL_E):
         if digits > 19 or mantissa > _MOST_INT or (negative and mantissa == 0):
             return at, BEYOND, 0, 0.0
-        value = np.int64(mantissa)
+        value = int64(mantissa)
         if negative:
             value = -value
         return at, INT if mantissa <= _HELD else LONG, value, np.float64(value)
@@ -132,61 +140,16 @@ def _number(text, at, end):
     return at, FLOAT, 0, -double if negative else double
 
 
-@njit(
-    types.void(_TEXT, types.Array(types.int32, 1, "C", readonly=True), types.int64[::1], types.float64[::1], types.uint8[::1]),
-    nogil=True,
-    cache=True,
-)
-def read_numbers(text, offsets, ints, doubles, kinds):
-    """Each text of a column as a number; its kind is 0 where it is none."""
-    begin = _pointer(text)
-    for row in range(len(kinds)):
-        end = np.int64(offsets[row + 1])
-        behind, kind, ints[row], doubles[row] = _number(begin, np.int64(offsets[row]), end)
-        kinds[row] = kind if behind == end else 0
-
-
-@njit(nogil=True)
-def _first(marks):
+@inner
+def _first(marks: _Word) -> int:
     """The byte of the lowest bit; higher ones may be wrong."""
     below = (marks & (~marks + np.uint64(1))) - np.uint64(1)
-    return np.int64(((below & _ONES) * _ONES) >> np.uint64(56)) - 1
+    found: int = int64(((below & _ONES) * _ONES) >> np.uint64(56)) - 1
+    return found
 
 
-@njit(types.boolean(_TEXT, types.uint8), nogil=True, cache=True)
-def quotes_keep_to_lines(text, delimiter):
-    """Whether each quote of CSV text opens or closes a field, and no field between quotes holds a line end."""
-    begin, size, at, closed = _pointer(text), len(text), 0, 0
-    while True:
-        while at + 8 <= size:
-            quote = _eight(begin, at) ^ _QUOTES
-            marks = (quote - _ONES) & ~quote & _HIGH
-            if marks:
-                at += _first(marks)
-                break
-            at += 8
-        while at < size and text[at] != _QUOTE:
-            at += 1
-        if at >= size:
-            return True
-        # A doubled quote closes and opens again.
-        if at > closed and text[at - 1] != delimiter and text[at - 1] != _NEWLINE:
-            return False
-        at += 1
-        while at < size and text[at] != _QUOTE:
-            if text[at] == _NEWLINE:
-                return False
-            at += 1
-        at += 1
-        closed = at
-        if at > size:
-            return False
-        if at < size and text[at] != delimiter and text[at] != _NEWLINE and text[at] != _RETURN and text[at] != _QUOTE:
-            return False
-
-
-@njit(nogil=True)
-def _word(text, size, at):
+@inner
+def _word(text: _Bytes, size: int, at: int) -> _Word:
     """Eight bytes; 0 behind the end."""
     if at + 8 <= size:
         return _eight(text, at)
@@ -196,8 +159,8 @@ def _word(text, size, at):
     return word
 
 
-@njit(nogil=True)
-def _text_end(text, size, at):
+@inner
+def _text_end(text: _Bytes, size: int, at: int) -> int:
     """Where the next quote, backslash or control character stands. A line end is one, and the text ends with it."""
     while True:
         word = _word(text, size, at)
@@ -209,8 +172,8 @@ def _text_end(text, size, at):
         at += 8
 
 
-@njit(nogil=True)
-def _view(text, size, start, end, buffer):
+@inner
+def _view(text: _Bytes, size: int, start: int, end: int, buffer: int) -> tuple[_Word, _Word]:
     """A text as an element of Arrow's view layout: up to twelve bytes in it, else four and where all of them are."""
     length = np.uint64(end - start)
     first = _word(text, size, start)
@@ -224,8 +187,8 @@ def _view(text, size, start, end, buffer):
     return length | first << _BITS, second
 
 
-@njit(nogil=True)
-def _hex(text, at):
+@inner
+def _hex(text: _Bytes, at: int) -> int:
     """Four hexadecimal digits; -1 if they are none."""
     value = 0
     for place in range(at, at + 4):
@@ -239,8 +202,8 @@ def _hex(text, at):
     return value
 
 
-@njit(nogil=True)
-def _put(spare, used, code):
+@inner
+def _put(spare: _Bytes, used: int, code: int) -> int:
     """A character in UTF-8; what is used then."""
     if code < 0x80:
         spare[used] = code
@@ -253,8 +216,8 @@ def _put(spare, used, code):
     return used + size
 
 
-@njit(nogil=True)
-def _unescaped(text, at, spare, used):
+@inner
+def _unescaped(text: _Bytes, at: int, spare: _Bytes, used: int) -> tuple[int, int]:
     """Write a text with escapes: where its quote is (-1: it is no text, or half a surrogate), and what is used then."""
     while True:
         byte = text[at]
@@ -293,8 +256,8 @@ def _unescaped(text, at, spare, used):
 _ESCAPES = tuple(zip(b'"\\/bfnrt', b'"\\/\b\f\n\r\t', strict=True))
 
 
-@njit(nogil=True)
-def _behind_spaces(text, at):
+@inner
+def _behind_spaces(text: _Bytes, at: int) -> int:
     while text[at] == _SPACE or text[at] == _TAB:
         at += 1
     return at
@@ -316,8 +279,8 @@ class _Columns(NamedTuple):
     spare: Any
 
 
-@njit(nogil=True)
-def _column(text, size, at, columns, expected):
+@inner
+def _column(text: _Bytes, size: int, at: int, columns: _Columns, expected: int) -> int:
     """The column whose name and closing quote stand here, looked for from the one on that mostly does; -1 if none."""
     column = expected
     for _ in range(columns.count):
@@ -332,8 +295,8 @@ def _column(text, size, at, columns, expected):
     return -1
 
 
-@njit(nogil=True)
-def _value(text, size, at, columns, column, row, state):
+@inner
+def _value(text: _Bytes, size: int, at: int, columns: _Columns, column: int, row: int, state: Any) -> tuple[int, int]:
     """Read a value: where it ends (-1: it is none, or a list, or a record), and its kind."""
     byte, cell = text[at], 2 * (column * columns.room + row)
     if byte == _QUOTE:
@@ -369,8 +332,8 @@ def _value(text, size, at, columns, column, row, state):
     return end, kind
 
 
-@njit(nogil=True)
-def _object(text, size, at, columns, state):
+@inner
+def _object(text: _Bytes, size: int, at: int, columns: _Columns, state: Any) -> int:
     """Read an object into a row: where it ends; -1 where it is none that can be read here, -2 at a key that is new."""
     row, expected = state[ROWS], 0
     if text[at] != _OPEN:
@@ -407,73 +370,123 @@ def _object(text, size, at, columns, state):
     return -1
 
 
-@njit(
-    types.int64(
-        _TEXT, types.uint64[:, ::1], types.int64[::1], types.uint8[::1], types.uint64[:, :, ::1], types.float64[:, :, ::1],
-        types.uint8[:, ::1], types.int64[::1], types.uint8[::1], types.int64[::1],
-    ),
-    nogil=True,
-    cache=True,
-)  # fmt: skip
-def scan_lines(text, keys, sizes, written, cells, doubles, kinds, taken, spare, state):
-    """Read JSON objects, one a line, into columns; lines that are not read here are left out.
+def _entries(stamp: int) -> Any:
+    """What others call. All close over the stamp: see :func:`featurestore.compiling.compiled`."""
 
-    Args:
-        text: UTF-8 that ends with a line end.
-        keys: the name of each column and a quote, in words.
-        sizes: how many bytes that are.
-        written: columns whose numbers and booleans are wanted as they are written.
-        cells: two words for each value of each column: of a text or a number of doubt its view, of a number the integer and the
-            double, of a boolean 0 or 1.
-        doubles: the same as doubles.
-        kinds: the kind of each value; 0 where there is none.
-        taken: the number of the line of each row.
-        spare: room for texts that are written with escapes.
-        state: see :data:`AT`.
+    @compiled(_TEXT, types.Array(types.int32, 1, "C", readonly=True), types.int64[::1], types.float64[::1], types.uint8[::1])
+    def read_numbers(text: _Array, offsets: _Array, ints: _Array, doubles: _Array, kinds: _Array) -> None:
+        """Each text of a column as a number; its kind is 0 where it is none."""
+        _ = stamp
+        begin = _pointer(text)
+        for row in range(len(kinds)):
+            end = int64(offsets[row + 1])
+            behind, kind, ints[row], doubles[row] = _number(begin, int64(offsets[row]), end)
+            kinds[row] = kind if behind == end else 0
 
-    Returns:
-        ``DONE``; ``NEW_KEY``, after which the line is begun anew; ``GAVE_UP``, where three lines of four are left out.
-    """
-    size, begin, count = len(text), _pointer(text), len(sizes)
-    seen = np.zeros(count, np.int64)
-    columns = _Columns(
-        count, _pointer(keys), keys.shape[1], _pointer(sizes), _pointer(written), _pointer(seen), _pointer(cells),
-        _pointer(doubles), _pointer(kinds), kinds.shape[1], _pointer(spare),
-    )  # fmt: skip
-    known = _pointer(state)
-    at, line = state[AT], state[LINE]
-    while at < size:
-        if text[at] == _NEWLINE:
+    @compiled(_TEXT, types.uint8)
+    def quotes_keep_to_lines(text: _Array, delimiter: int) -> bool:
+        """Whether each quote of CSV text opens or closes a field, and no field between quotes holds a line end."""
+        _ = stamp
+        begin, size, at, closed = _pointer(text), len(text), 0, 0
+        while True:
+            while at + 8 <= size:
+                quote = _eight(begin, at) ^ _QUOTES
+                marks = (quote - _ONES) & ~quote & _HIGH
+                if marks:
+                    at += _first(marks)
+                    break
+                at += 8
+            while at < size and text[at] != _QUOTE:
+                at += 1
+            if at >= size:
+                return True
+            # A doubled quote closes and opens again.
+            if at > closed and text[at - 1] != delimiter and text[at - 1] != _NEWLINE:
+                return False
             at += 1
-            continue
-        if text[at] == _RETURN and text[at + 1] == _NEWLINE:
-            at += 2
-            continue
-        state[TRY] += 1
-        row, used = state[ROWS], state[SPARE]
-        end = _object(begin, size, _behind_spaces(begin, at), columns, known)
-        if end > 0:
-            end = _behind_spaces(begin, end)
-            if text[end] == _RETURN:
-                end += 1
-        if end > 0 and text[end] == _NEWLINE:
-            taken[row] = line
-            state[ROWS] += 1
-            at = end + 1
-        else:
-            for column in range(count):
-                kinds[column, row] = 0
-                cells[column, row, 0] = cells[column, row, 1] = 0
-            state[SPARE] = used
-            if end == -2:
-                state[AT], state[LINE] = at, line
-                return NEW_KEY
-            state[LEFT] += 1
-            if state[LEFT] > _FEW and state[LEFT] > 3 * state[ROWS]:
-                return GAVE_UP
-            while text[at] != _NEWLINE:
+            while at < size and text[at] != _QUOTE:
+                if text[at] == _NEWLINE:
+                    return False
                 at += 1
             at += 1
-        line += 1
-    state[AT], state[LINE] = at, line
-    return DONE
+            closed = at
+            if at > size:
+                return False
+            if at < size and text[at] != delimiter and text[at] != _NEWLINE and text[at] != _RETURN and text[at] != _QUOTE:
+                return False
+
+    @compiled(
+        _TEXT, types.uint64[:, ::1], types.int64[::1], types.uint8[::1], types.uint64[:, :, ::1], types.float64[:, :, ::1],
+        types.uint8[:, ::1], types.int64[::1], types.uint8[::1], types.int64[::1],
+    )  # fmt: skip
+    def scan_lines(
+        text: _Array, keys: _Array, sizes: _Array, written: _Array, cells: _Array, doubles: _Array, kinds: _Array,
+        taken: _Array, spare: _Array, state: _Array,
+    ) -> int:  # fmt: skip
+        """Read JSON objects, one a line, into columns; lines that are not read here are left out.
+
+        Args:
+            text: UTF-8 that ends with a line end.
+            keys: the name of each column and a quote, in words.
+            sizes: how many bytes that are.
+            written: columns whose numbers and booleans are wanted as they are written.
+            cells: two words for each value of each column: of a text or a number of doubt its view, of a number the integer and
+                the double, of a boolean 0 or 1.
+            doubles: the same as doubles.
+            kinds: the kind of each value; 0 where there is none.
+            taken: the number of the line of each row.
+            spare: room for texts that are written with escapes.
+            state: see :data:`AT`.
+
+        Returns:
+            ``DONE``; ``NEW_KEY``, after which the line is begun anew; ``GAVE_UP``, where three lines of four are left out.
+        """
+        _ = stamp
+        size, begin, count = len(text), _pointer(text), len(sizes)
+        seen = np.zeros(count, np.int64)
+        columns = _Columns(
+            count, _pointer(keys), keys.shape[1], _pointer(sizes), _pointer(written), _pointer(seen), _pointer(cells),
+            _pointer(doubles), _pointer(kinds), kinds.shape[1], _pointer(spare),
+        )  # fmt: skip
+        known = _pointer(state)
+        at, line = state[AT], state[LINE]
+        while at < size:
+            if text[at] == _NEWLINE:
+                at += 1
+                continue
+            if text[at] == _RETURN and text[at + 1] == _NEWLINE:
+                at += 2
+                continue
+            state[TRY] += 1
+            row, used = state[ROWS], state[SPARE]
+            end = _object(begin, size, _behind_spaces(begin, at), columns, known)
+            if end > 0:
+                end = _behind_spaces(begin, end)
+                if text[end] == _RETURN:
+                    end += 1
+            if end > 0 and text[end] == _NEWLINE:
+                taken[row] = line
+                state[ROWS] += 1
+                at = end + 1
+            else:
+                for column in range(count):
+                    kinds[column, row] = 0
+                    cells[column, row, 0] = cells[column, row, 1] = 0
+                state[SPARE] = used
+                if end == -2:
+                    state[AT], state[LINE] = at, line
+                    return NEW_KEY
+                state[LEFT] += 1
+                if state[LEFT] > _FEW and state[LEFT] > 3 * state[ROWS]:
+                    return GAVE_UP
+                while text[at] != _NEWLINE:
+                    at += 1
+                at += 1
+            line += 1
+        state[AT], state[LINE] = at, line
+        return DONE
+
+    return read_numbers, quotes_keep_to_lines, scan_lines
+
+
+read_numbers, quotes_keep_to_lines, scan_lines = _entries(stamp(Path(__file__)))

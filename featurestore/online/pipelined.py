@@ -67,7 +67,7 @@ class PipelinedConnection(asyncio.Protocol):
 
     def send(self, *command: bytes | str) -> asyncio.Future[Any]:
         """Write a command; its answer comes by the future."""
-        future = asyncio.get_running_loop().create_future()
+        future = self._loop.create_future()
         if not self.call(partial(_settle, future), *command):
             future.set_exception(redis_exceptions.ConnectionError("the connection is closed"))
         return future
@@ -120,7 +120,7 @@ class PipelinedConnection(asyncio.Protocol):
             if answered == self._answered:
                 self.close()
                 return
-            self._watch = asyncio.get_running_loop().call_later(self._timeout, self._look_again, self._answered)
+            self._watch = self._loop.call_later(self._timeout, self._look_again, self._answered)
 
     def close(self) -> None:
         """Close it, failing what waits."""

@@ -82,7 +82,7 @@ class PlainWindows:
         sizes = np.array([0 if block is None else len(block) for block in blocks])
         numbers = np.zeros((features, len(blocks)))
         missing = np.empty((features, len(blocks)), dtype=np.uint8)
-        gaps, facts = np.zeros(features, dtype=np.int64), np.array([_OLDEST, _OLDEST, 0])
+        gaps, facts = np.zeros(features, dtype=np.int64), np.array([_OLDEST, _OLDEST])
         came = answer_windows(
             addresses, sizes, self._layout, instant, plan.windows, plan.parts, plan.cells, held,
             self._header, self._tiles, self._columns, plan.kept,
@@ -92,5 +92,5 @@ class PlainWindows:
             raise OnlineStoreError("a block of events cannot be read", hint="it was cut, or another writer made it")
         if came == records.NOT_PLAIN:
             raise NotPlainError
-        floor, written_at, _ = facts.tolist()
+        floor, written_at = facts.tolist()
         return PlainAnswers(plan.answers.of(numbers, missing, gaps), floor, written_at)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -69,13 +67,6 @@ class OnlineResponse:
         """The values of each feature."""
         return {name: list(column.values) for name, column in self.columns.items()}
 
-    def to_json_columns(self) -> dict[str, list[Any]]:
-        """The values of each feature in what JSON has: decimals as text, bytes as base64; ``orjson`` takes the rest."""
-        return {
-            name: list(map(convert, column.values)) if (convert := _json_of(column.field.type)) else list(column.values)
-            for name, column in self.columns.items()
-        }
-
     def to_arrow(self) -> pa.Table:
         """The values as an Arrow table in the features' own types.
 
@@ -127,31 +118,3 @@ def _arrow_field(name: str, column: Column) -> pa.Field:
         return field
     rows = ",".join(str(i) for i, status in enumerate(column.statuses) if status == SAWTOOTH)
     return field.with_metadata({"sawtooth_rows": rows})
-
-
-def _json_of(data_type: t.DataType) -> Callable[[Any], Any] | None:
-    """How values of a type become JSON, None where they are it already."""
-    match data_type:
-        case t.Decimal():
-            return _decimal
-        case t.List(inner):
-            one = _json_of(inner)
-            return None if one is None else _nullable(lambda values: [one(v) for v in values])
-        case t.Struct():
-            members = [(name, _json_of(inner)) for name, inner in data_type.fields]
-            if not any(one for _, one in members):
-                return None
-            return _nullable(lambda value: {name: one(value[name]) if one else value[name] for name, one in members})
-    return _base64 if data_type == t.Bytes else None
-
-
-def _nullable(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    return lambda value: None if value is None else convert(value)
-
-
-def _decimal(value: Decimal | None) -> str | None:
-    return None if value is None else format(value, "f")
-
-
-def _base64(value: bytes | None) -> str | None:
-    return None if value is None else base64.b64encode(value).decode()

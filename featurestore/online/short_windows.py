@@ -18,14 +18,16 @@ import numpy as np
 import polars as pl
 
 from featurestore.online.conditions import Conditions, NotPlainError
-from featurestore.online.window_edges import Array, edges_at
 from featurestore.registry import types as t
 from featurestore.registry.types import Decimal, List, Struct, Vector
 
 if TYPE_CHECKING:
     from featurestore.codec.block_layout import BlockLayout
     from featurestore.codec.decoded_blocks import DecodedBlocks
+    from featurestore.registry.aggregations import Window
     from featurestore.transforms.windows.schema import WindowFeature
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 _ANY: Final = frozenset({"first", "last", "first_n", "last_n", "decayed_count"})
 """They take a list or a vector as one value."""
@@ -66,10 +68,10 @@ class ShortWindows:
         Raises:
             NotPlainError: the kernels have to answer.
         """
-        edges = edges_at(self._windows, instant)
+        pairs = [_edges(window, bounds, instant - delay) for window, bounds, delay in self._windows]
+        edges = np.array(pairs, dtype=np.int64).ravel()
         starts = np.concatenate([[0], np.cumsum(decoded.counts)])
-        cuts = [decoded.times_of(i).searchsorted(edges.instants) + starts[i] for i in range(len(decoded.counts))]
-        bounds = np.array(cuts)[:, edges.pairs]
+        bounds = np.array([decoded.times_of(i).searchsorted(edges) + starts[i] for i in range(len(decoded.counts))])
         kept = self._conditions.kept(decoded)
         found: dict[str, list[Any]] = {}
         for (condition, column, skip_nan), features in self._groups.items():
@@ -149,6 +151,20 @@ class _Values:
         if not np.isfinite(sizes).all():
             raise NotPlainError
         return sizes
+
+
+def _edges(window: Window, bounds: str, end: int) -> tuple[int, int]:
+    """The first instant of a window, and the one after its last, whatever its bounds."""
+    kind = window.kind
+    if kind == "lifetime":
+        return -(1 << 63), end + (bounds[1] == "]")
+    if kind == "tumbling":
+        end = end // window.width * window.width
+    left = end - window.width
+    if kind == "sawtooth":
+        left = left // window.hop * window.hop
+    left, right = left + (bounds[0] == "("), end + (bounds[1] == "]")
+    return left, max(left, right)
 
 
 def _end(feature: WindowFeature, instant: int) -> int:

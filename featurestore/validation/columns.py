@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
-from typing import Any, TypeAlias
+from typing import Any
 
 import polars as pl
 
 from featurestore.errors import DefinitionError, did_you_mean
-
-SchemaLike: TypeAlias = "Mapping[str, Any] | Iterable[Any]"
 
 
 def as_schema(schema: Any) -> pl.Schema:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-import orjson
 import polars as pl
 import pytest
 
@@ -152,7 +151,7 @@ def test_composite_keys_of_every_kind_are_found(project: SmallProject) -> None:
     assert get_online_features(project, "keyed", texts).to_dict() == {"amount": [0, 1, 2, 3]}
 
 
-def test_json_columns_are_ready_for_orjson(small: SmallProject) -> None:
+def test_values_of_rich_types_come_back_as_they_were(small: SmallProject) -> None:
     @feature_view(entities=[USER], source=PAYMENTS)
     def rich(events: pl.LazyFrame) -> pl.LazyFrame:
         return events.select(
@@ -169,12 +168,11 @@ def test_json_columns_are_ready_for_orjson(small: SmallProject) -> None:
     small.land([row("a", 0, 7, "hi"), row("b", 0)])
     materialize(small)
     answer = get_online_features(small, "rich", users("a", "b", "c"))
-    assert answer.to_dict()["price"] == [Decimal("7.00"), None, None]
-    assert orjson.loads(orjson.dumps(answer.to_json_columns())) == {
-        "price": ["7.00", None, None],
-        "raw": ["aGk=", None, None],
-        "seen": ["2024-01-01T00:00:00+00:00", "2024-01-01T00:00:00+00:00", None],
-        "parts": [{"raw": "aGk=", "amount": 7}, {"raw": None, "amount": None}, None],
+    assert answer.to_dict() == {
+        "price": [Decimal("7.00"), None, None],
+        "raw": [b"hi", None, None],
+        "seen": [minutes(0), minutes(0), None],
+        "parts": [{"raw": b"hi", "amount": 7}, {"raw": None, "amount": None}, None],
         "many": [[7, 7], [None, None], None],
     }
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numba import int64
 
-from featurestore.online.compiled.compiling import inner, numbers_at
+from featurestore.compiling import inner
+from featurestore.online.compiled.memory import numbers_at
 from featurestore.online.compiled.records import F2, F4, F8, I1, I2, I4, I8, U2, U4, U8, Array, Number
 from featurestore.online.compiled.sums import SIGN
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from featurestore.online.compiled.compiling import inner
+from featurestore.compiling import inner
 from featurestore.online.compiled.records import LIFETIME, SAWTOOTH, TUMBLING, Array
 
 _LOWEST: Final = -(1 << 63)

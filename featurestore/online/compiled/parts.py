@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from featurestore.online.compiled.compiling import inner
+from featurestore.compiling import inner
 from featurestore.online.compiled.records import (
     COUNT,
     FEW,

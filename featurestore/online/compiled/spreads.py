@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from featurestore.online.compiled.compiling import inner
+from featurestore.compiling import inner
 from featurestore.online.compiled.records import Array
 from featurestore.online.compiled.sums import TOLERANCE, UNIT, reduce_floats, two_sum
 

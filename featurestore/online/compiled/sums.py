@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numba import int64
 
-from featurestore.online.compiled.compiling import inner
+from featurestore.compiling import inner
 from featurestore.online.compiled.records import Array, Number
 
 _LANES: Final = 32

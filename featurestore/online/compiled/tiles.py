@@ -8,8 +8,9 @@ from typing import Any, Final
 import numpy as np
 from numba import int64, uint64
 
+from featurestore.compiling import inner
 from featurestore.online.compiled.columns import half, load
-from featurestore.online.compiled.compiling import inner, numbers_at
+from featurestore.online.compiled.memory import numbers_at
 from featurestore.online.compiled.parts import greater, lesser
 from featurestore.online.compiled.records import (
     F8,
@@ -209,22 +210,21 @@ def _sum_of_integers(items: Array, low: int, high: int) -> tuple[float, float, N
     return total, rest, (above << 32) + below, 0.0
 
 
-@inner
-def _least(items: Array, low: int, high: int) -> Number:
-    """The least of some items, at least one; NaN if one is. Every second one is compared on its own, for neither to wait."""
-    one = other = items[high - 1]
-    for i in range(low, high - 1, 2):
-        one, other = lesser(one, items[i]), lesser(other, items[i + 1])
-    return lesser(one, other)
+def _extreme(of_two: Any) -> Any:
+    """Finds an extreme, by what it is of two numbers."""
+
+    @inner
+    def extreme(items: Array, low: int, high: int) -> Number:
+        """That of some items, at least one; NaN if one is. Every second one is compared on its own, for neither to wait."""
+        one = other = items[high - 1]
+        for i in range(low, high - 1, 2):
+            one, other = of_two(one, items[i]), of_two(other, items[i + 1])
+        return of_two(one, other)
+
+    return extreme
 
 
-@inner
-def _greatest(items: Array, low: int, high: int) -> Number:
-    """The greatest one."""
-    one = other = items[high - 1]
-    for i in range(low, high - 1, 2):
-        one, other = greater(one, items[i]), greater(other, items[i + 1])
-    return greater(one, other)
+_least, _greatest = _extreme(lesser), _extreme(greater)
 
 
 def _hold(sum_of: Any, settle: Any, dtype: Any, kind_of: int, floating: bool) -> Any:

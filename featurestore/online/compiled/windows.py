@@ -19,12 +19,14 @@ by more than 5e-10.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numba import from_dtype, int64
 from numba.core import types
 
+from featurestore.compiling import compiled, stamp
 from featurestore.online.compiled.columns import (
     COUNT_AT,
     FLAGS_AT,
@@ -36,8 +38,8 @@ from featurestore.online.compiled.columns import (
     without_nan,
     word,
 )  # fmt: skip
-from featurestore.online.compiled.compiling import compiled, numbers_at, stamp
 from featurestore.online.compiled.edges import all_edges, place
+from featurestore.online.compiled.memory import numbers_at
 from featurestore.online.compiled.parts import answer_floats, answer_integers
 from featurestore.online.compiled.records import (
     ANSWERED,
@@ -53,12 +55,11 @@ from featurestore.online.compiled.records import (
     WINDOW,
     Array,
 )  # fmt: skip
-from featurestore.online.compiled.tiles import find_columns, hold_floats, hold_integers, is_tiled, written_at
+from featurestore.online.compiled.tiles import START, find_columns, hold_floats, hold_integers, is_tiled, written_at
 
 
 def _answering(stamp: int) -> Any:
-    """The entry. It closes over ``stamp`` because Numba knows by its own file and by what it closes over whether a kept one
-    still holds, and not by the files of what it calls."""
+    """The entry. It closes over the stamp: see :func:`featurestore.compiling.compiled`."""
 
     @compiled(
         int64[::1], int64[::1], int64[::1], int64, from_dtype(WINDOW)[::1], from_dtype(PART)[::1], from_dtype(CELL)[::1],
@@ -89,7 +90,7 @@ def _answering(stamp: int) -> Any:
         Returns:
             ``ANSWERED``, ``CUT`` or ``NOT_PLAIN``.
         """
-        facts[2] = stamp
+        _ = stamp
         edges, pairs = np.empty(2 * len(windows), np.int64), np.empty(2 * len(windows), np.int64)
         size = all_edges(windows, instant, edges, pairs)
         cuts, bounds = np.empty(size, np.int64), np.empty(size, np.int64)
@@ -125,7 +126,7 @@ def _answering(stamp: int) -> Any:
                         np.empty(most),
                         np.empty(most, np.int64),
                     )
-                starts = numbers_at(address + 48 + tile_layout[3], tiles, np.int64)
+                starts = numbers_at(address + START + tile_layout[3], tiles, np.int64)
                 for i in range(size):
                     tile_cuts[i] = place(starts, tiles, edges[i])
                 address += end
@@ -203,4 +204,4 @@ def _answering(stamp: int) -> Any:
     return answer_windows
 
 
-answer_windows = _answering(stamp())
+answer_windows = _answering(stamp(*Path(__file__).parent.glob("*.py")))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
-from numba.core import types
 from numba.core.errors import NumbaPerformanceWarning
-from numba.extending import intrinsic
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -24,8 +23,9 @@ def inner(function: _Function) -> _Function:
 def compiled(*signature: Any) -> Callable[[_Function], _Function]:
     """A function that is compiled when its module is imported, or loaded where an earlier process left it.
 
-    Kept are they beside
-    the file, else in the user's own cache (``NUMBA_CACHE_DIR`` says where), else nowhere.
+    What was compiled is kept beside the file, else in the user's own cache (``NUMBA_CACHE_DIR`` says where), else nowhere.
+    Numba knows by the file of the function and by what it closes over whether kept code still holds, and not by the files of
+    what it calls: it closes over the :func:`stamp` of those.
 
     Args:
         signature: the types of the arguments.
@@ -44,20 +44,9 @@ def compiled(*signature: Any) -> Callable[[_Function], _Function]:
     return compile_now
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _pointer(_: Any, address: Any) -> Any:
-    def build(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.voidptr(address), build
-
-
-@inner
-def numbers_at(address: int, size: int, dtype: Any) -> Any:
-    """So many numbers in memory as an array, to be read only while something else holds them."""
-    return numba.carray(_pointer(address), size, dtype)
-
-
-def stamp() -> int:
-    """When the newest file of this folder was written."""
-    return max(path.stat().st_mtime_ns for path in Path(__file__).parent.glob("*.py"))
+def stamp(*files: Path) -> int:
+    """A number of what stands in files and in this one; another one when any of them changes."""
+    found = blake2b(digest_size=7)
+    for file in sorted({*files, Path(__file__)}):
+        found.update(file.read_bytes())
+    return int.from_bytes(found.digest())

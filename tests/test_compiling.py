@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
+from featurestore.compiling import stamp
+
+ROOT = Path(__file__).parents[1]
 MODULE = """
 from numba import int64
-from featurestore.online.compiled.compiling import compiled, inner
+from featurestore.compiling import compiled, inner
 
 @inner
 def twice(number):
@@ -26,12 +29,26 @@ answer = make({stamp})
 print(answer(21), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_misses.values()))
 """
 
+READ_TEXT = """
+import numpy as np
+import tokens
+
+text, offsets = np.frombuffer(b"12-2.5x", np.uint8), np.array([0, 2, 6, 7], np.int32)
+whole, doubles, kinds = np.zeros(3, np.int64), np.zeros(3), np.zeros(3, np.uint8)
+tokens.read_numbers(text, offsets, whole, doubles, kinds)
+print(whole[0], int(2 * doubles[1]), *(int(kind) for kind in kinds == [tokens.INT, tokens.FLOAT, 0]))
+"""
+
 
 def run(folder: Path, stamp: int = 1, **environment: str) -> list[int]:
     """What it answers, how often kept code was taken, and how often it was looked for in vain."""
     module = folder / "kept.py"
     if not module.exists() or MODULE.format(stamp=stamp) != module.read_text():
         module.write_text(MODULE.format(stamp=stamp))
+    return printed(module, **environment)
+
+
+def printed(module: Path, **environment: str) -> list[int]:
     given = {name: value for name, value in os.environ.items() if name != "NUMBA_CACHE_DIR"}
     done = subprocess.run(
         [sys.executable, "-W", "error", str(module)],
@@ -61,9 +78,31 @@ def test_where_the_folder_takes_no_files_it_is_kept_in_the_users_cache(tmp_path:
     assert run(tmp_path, HOME=str(home), XDG_CACHE_HOME=str(home)) == [42, 1, 0]
 
 
-def test_where_there_is_no_room_at_all_it_is_compiled_each_time(tmp_path: Path) -> None:
+def no_room(folder: Path) -> dict[str, str]:
     for name in ("__pycache__", "home"):
-        (tmp_path / name).write_text("in the way")
-    home = str(tmp_path / "home")
+        (folder / name).write_text("in the way")
+    return dict.fromkeys(("HOME", "XDG_CACHE_HOME"), str(folder / "home"))
+
+
+def test_where_there_is_no_room_at_all_it_is_compiled_each_time(tmp_path: Path) -> None:
+    environment = no_room(tmp_path)
     for _ in range(2):
-        assert run(tmp_path, HOME=home, XDG_CACHE_HOME=home)[0] == 42
+        assert run(tmp_path, **environment)[0] == 42
+
+
+def test_text_is_read_where_there_is_no_room_at_all(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "featurestore" / "ingestion" / "tokens.py", tmp_path)
+    (tmp_path / "read.py").write_text(READ_TEXT)
+    assert printed(tmp_path / "read.py", **no_room(tmp_path)) == [12, -5, 1, 1, 1]
+
+
+def test_a_stamp_is_of_what_stands_in_files(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.py", tmp_path / "other.py"
+    for file in (one, other):
+        file.write_text("1")
+    found = stamp(one, other)
+    os.utime(one, ns=(0, 0))
+    assert stamp(other, one) == found
+    other.write_text("2")
+    assert stamp(one, other) != found
+    assert stamp() not in (found, stamp(one))
