@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
+from featurestore.transforms.arrays import series_of
 
 ORDER: Final = (EVENT_TIME, ARRIVAL_TIME, SEQUENCE)
 _ROW: Final = "__newest_row"
@@ -26,7 +27,7 @@ def latest_rows(rows: pl.DataFrame, keys: Sequence[str]) -> pl.DataFrame:
     numbered = rows.lazy().select(*keys, EVENT_TIME).with_row_index(_ROW)
     instants = rows[EVENT_TIME].to_physical().to_numpy()
     if len(keys) == 1 and (places := _latest_of_dense(rows[keys[0]], instants)) is not None:
-        return rows[places]
+        return rows[series_of(places)]
     if (instants[1:] > instants[:-1]).all():
         found = numbered.group_by(*keys).agg(pl.col(_ROW).max())
     else:

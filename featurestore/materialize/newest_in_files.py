@@ -18,6 +18,7 @@ from featurestore.materialize.feature_table import batch_rows
 from featurestore.materialize.newest import Latest, has_ties, newest_rows
 from featurestore.materialize.online_rows import OnlineRows, RowGroup
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
+from featurestore.transforms.arrays import series_of
 
 ROW: Final = "__row"
 """The number of a row in the frame that is read twice."""
@@ -96,6 +97,6 @@ def with_features(rows: pl.DataFrame, features: pl.LazyFrame, files: Sequence[st
             stop = first + int(np.searchsorted(numbers[first:last], at + batch.height))
             if stop > first:
                 wanted = numbers[first:stop]
-                taken = [pl.Series(name, values) for name, values in stored.take(wanted, plain).items()]
-                yield rows[first:stop].hstack([*batch[wanted - at].get_columns(), *taken])
+                taken = [series_of(values, name) for name, values in stored.take(wanted, plain).items()]
+                yield rows[first:stop].hstack([*batch[series_of(wanted - at)].get_columns(), *taken])
             first, at = stop, at + batch.height

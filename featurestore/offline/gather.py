@@ -15,6 +15,7 @@ from featurestore.offline.take_plain import take_plain
 from featurestore.offline.winners import Answered, Asked, Winners
 from featurestore.registry.records import Field
 from featurestore.transforms import engines
+from featurestore.transforms.arrays import series_of
 from featurestore.transforms.casts import polars_type
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import Ints
@@ -91,9 +92,9 @@ def _placed(found: pl.DataFrame, places: Ints) -> pl.DataFrame:
     """Rows by place; nulls where it is -1."""
     known = places >= 0
     if known.all():
-        return found[places]
+        return found[series_of(places)]
     # Any row, and then null: a third of the time of a place that is null.
-    return found[np.where(known, places, 0)].select(pl.when(pl.Series(known)).then(pl.all()).name.keep())
+    return found[series_of(np.where(known, places, 0))].select(pl.when(series_of(known)).then(pl.all()).name.keep())
 
 
 def _stretches(frame: pl.LazyFrame, rows: Ints, stretch: int) -> Iterator[tuple[pl.LazyFrame, Ints]]:
@@ -109,7 +110,7 @@ def _read_slice(frame: pl.LazyFrame, rows: Ints, engine: EngineRecord) -> tuple[
     first, last = int(rows[0]), int(rows[-1])
     # Not by the streaming engine, which takes a quarter more time for so few rows.
     read = frame.slice(first, last - first + 1).collect(engine="in-memory")
-    return read[rows - first], engine
+    return read[series_of(rows - first)], engine
 
 
 def _read_masked(frame: pl.LazyFrame, mask: Ints, engine: EngineRecord) -> tuple[pl.DataFrame, EngineRecord]:

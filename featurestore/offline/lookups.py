@@ -17,6 +17,7 @@ from featurestore.offline.pieces import Piece
 from featurestore.offline.search import Search
 from featurestore.offline.winners import Asked
 from featurestore.transforms import asof
+from featurestore.transforms.arrays import series_of
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import Ints
 from featurestore.transforms.views import ComputedView, named
@@ -96,7 +97,7 @@ def _statuses(status: Ints, asked: Asked, values: pl.DataFrame) -> pl.DataFrame:
     codes = np.full(asked.count, asof.NOT_FOUND, dtype=np.int8)
     codes[asked.places] = status
     without = int(np.count_nonzero(codes != asof.FOUND))
-    rows = pl.Series(codes).replace_strict(_NAMES, return_dtype=STATUS)
+    rows = series_of(codes).replace_strict(_NAMES, return_dtype=STATUS)
     absent = pl.select(pl.when(rows == "PRESENT").then(pl.lit("NULL", dtype=STATUS)).otherwise(rows)).to_series()
 
     def of(column: pl.Series) -> pl.Series:

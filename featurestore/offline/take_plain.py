@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from featurestore.ingestion.plain_columns import Group, PlainRows
 from featurestore.offline.pieces import Piece
 from featurestore.offline.winners import Answered, Asked
+from featurestore.transforms.arrays import series_of
 from featurestore.transforms.keys import Ints
 
 _THREADS: Final = 4
@@ -28,7 +28,8 @@ def take_plain(
     Args:
         types: of the features.
     """
-    used = sorted({int(number) for some in answered for number in np.unique(some.pieces)})
+    # Not np.unique, which imports numpy.ma as well.
+    used = sorted({number for some in answered for number in np.flatnonzero(np.bincount(some.pieces)).tolist()})
     if not used or not all(pieces[number].files for number in used):
         return {}
     opened = {number: PlainRows(pieces[number].files, types) for number in used}
@@ -38,12 +39,12 @@ def take_plain(
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "featurestore-gather") as pool:
         for done in [pool.submit(read) for read in _reads(opened, answered, asked, columns)]:
             done.result()
-    return {
-        name: _series(columns[name], _validity(asked, some.labels))
-        for some in answered
-        for name in some.names
-        if name in columns
-    }
+    found: dict[str, pl.Series] = {}
+    for some in answered:
+        valid = np.zeros(asked.count, dtype=np.bool_)
+        valid[asked.places[some.labels]] = True
+        found |= {name: series_of(columns[name], valid=valid) for name in some.names if name in columns}
+    return found
 
 
 def _reads(
@@ -62,18 +63,3 @@ def _reads(
 def _copy(read: Group, names: Sequence[str], rows: Ints, places: Ints, columns: Mapping[str, Any]) -> None:
     for name, values in zip(names, read(names), strict=True):
         columns[name][places] = values[rows]
-
-
-def _validity(asked: Asked, labels: Ints) -> pa.Buffer | None:
-    """Which labels have an answer, as Arrow tells it; None: all."""
-    if len(labels) == asked.count:
-        return None
-    valid = np.zeros(asked.count, dtype=np.bool_)
-    valid[asked.places[labels]] = True
-    return pa.py_buffer(np.packbits(valid, bitorder="little"))
-
-
-def _series(values: np.ndarray[Any, Any], validity: pa.Buffer | None) -> pl.Series:
-    kind = pa.float64() if values.itemsize == 8 else pa.float32()
-    found: pl.Series = pl.from_arrow(pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(values)]))  # type: ignore[assignment]
-    return found

@@ -17,6 +17,7 @@ import polars as pl
 
 from featurestore.offline.labels import INSTANT
 from featurestore.transforms import asof
+from featurestore.transforms.arrays import series_of
 from featurestore.transforms.keys import Ints, KeyNumbers, sort_keys
 
 NEVER: Final = np.iinfo(np.int64).min
@@ -59,7 +60,7 @@ class Asked:
 
     @cached_property
     def _by_time(self) -> Ints:
-        return pl.Series(self.instants).arg_sort().to_numpy().astype(np.int64)
+        return series_of(self.instants).arg_sort().to_numpy().astype(np.int64)
 
 
 Ties = Callable[[int, Ints], tuple[Ints, Ints]]

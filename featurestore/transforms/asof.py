@@ -243,9 +243,9 @@ def _order(xp: Any, values: Array) -> Array:
     """Positions in ascending order, equal values in any. On the CPU by all cores: 2,000,000 rows in 0.08 s against 0.22 s."""
     if xp.__name__ != "numpy":
         return xp.argsort(values)
-    import polars as pl
+    from featurestore.transforms.arrays import series_of
 
-    return pl.Series(values).arg_sort().to_numpy()
+    return series_of(values).arg_sort().to_numpy()
 
 
 def running_maximum(xp: Any, values: Array) -> Array:

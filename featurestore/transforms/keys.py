@@ -12,6 +12,8 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
+from featurestore.transforms.arrays import series_of
+
 KEY_ID = "__key_id"
 _SHORT_RUN: Final = 3
 """Runs of equal keys that are shorter than this on average are not worth finding."""
@@ -90,11 +92,11 @@ def sort_keys(labels: pl.DataFrame, join_keys: Sequence[str], instant: str) -> t
     dense = _dense(rows, join_keys)
     if dense is not None:
         order = _order(dense.dense(rows[join_keys[0]]), rows[instant].to_numpy())
-        rows = rows[order] if order is not None else rows.sort(*join_keys, instant)
+        rows = rows[series_of(order)] if order is not None else rows.sort(*join_keys, instant)
         return dense, dense.dense(rows[join_keys[0]]), rows
     rows = rows.sort(*join_keys, instant)
     ids = _runs(rows, join_keys)
-    table = rows[_heads(ids)].select(*join_keys, pl.int_range(pl.len(), dtype=pl.Int64).alias(KEY_ID))
+    table = rows[series_of(_heads(ids))].select(*join_keys, pl.int_range(pl.len(), dtype=pl.Int64).alias(KEY_ID))
     return KeyNumbers(tuple(join_keys), table.height, table), ids.astype(np.int64), rows
 
 
@@ -114,7 +116,7 @@ def _order(numbers: Ints, instants: Ints) -> Ints | None:
     first, last, count = int(instants.min()), int(instants.max()), int(numbers.max()) + 1
     if (last - first + 1) * count > _INT64_MAX:
         return None
-    return pl.Series(numbers * (last - first + 1) + (instants - first)).arg_sort().to_numpy()
+    return series_of(numbers * (last - first + 1) + (instants - first)).arg_sort().to_numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +154,7 @@ def match_events(events: pl.DataFrame, keys: KeyNumbers) -> Matched:
         return Matched(keys.dense(events[keys.join_keys[0]]), None, None)
     runs = _runs(events, keys.join_keys)
     if len(runs) and (int(runs[-1]) + 1) * _SHORT_RUN <= len(runs):
-        ids = _ids(events[_heads(runs)].select(keys.join_keys), keys.table)
+        ids = _ids(events[series_of(_heads(runs))].select(keys.join_keys), keys.table)
         found = np.flatnonzero(ids >= 0)
         numbers = np.full(keys.count, -1, dtype=np.int64)
         numbers[ids[found]] = found
