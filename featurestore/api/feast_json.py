@@ -86,6 +86,7 @@ class ShortFeastLookup:
 
     def body(self, values: Sequence[bytes | None]) -> bytes | None:
         """The answer; None where something else is served by now."""
+        self.prepared.reader.renew_soon()
         whole = self.prepared.whole_answer(values)
         if whole is not None:
             return whole_json(self.asked, self.prepared, whole)

@@ -124,7 +124,9 @@ class ShortLookup:
 
     def body(self, values: Sequence[bytes | None]) -> bytes | None:
         """The answer, counted; None where something else is served by now."""
-        now, counted = self.route.reader.now(), self.route.service.metrics.count_features
+        reader, counted = self.route.reader, self.route.service.metrics.count_features
+        now = reader.now()
+        reader.renew_soon()
         whole = self.lookup.whole_answer(values, now)
         if whole is not None:
             counted({PRESENT: whole.count * len(whole.columns)}, whole.count)
