@@ -128,9 +128,10 @@ class WholeReader:
         for name, dtype in self._runs:
             block = np.ascontiguousarray(records[name].T, dtype)
             if dtype == np.float64:
-                is_finite = is_finite and bool(np.isfinite(block).all())
+                is_finite = is_finite and bool(np.logical_and.reduce(np.isfinite(block), axis=None))
             columns.extend(block)
-        return Whole(columns, times, int(times.min()), int(times.max()), is_finite)
+        # The ufuncs themselves: an array's methods take twice as long for a hundred values.
+        return Whole(columns, times, int(np.minimum.reduce(times)), int(np.maximum.reduce(times)), is_finite)
 
 
 def _runs(record: np.dtype[Any], wanted: Sequence[int]) -> tuple[list[tuple[str, np.dtype[Any]]], np.dtype[Any]]:
@@ -140,9 +141,10 @@ def _runs(record: np.dtype[Any], wanted: Sequence[int]) -> tuple[list[tuple[str,
         record: a row's fixed part.
         wanted: positions of the features asked for, all of them of fixed width.
     """
+    fields: Any = record.fields
     runs: list[tuple[int, np.dtype[Any], int]] = []
     for i in wanted:
-        dtype, at, *_ = (record.fields or {})[f"f{i}"]
+        dtype, at = fields[f"f{i}"][:2]
         start, kind, length = runs[-1] if runs else (0, None, 0)
         if kind == dtype and start + length * dtype.itemsize == at:
             runs[-1] = start, dtype, length + 1

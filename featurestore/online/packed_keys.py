@@ -6,12 +6,14 @@ For a hundred entities it takes half as long as a list of keys and its packing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final
 
 _MOST_LETTERS: Final = 64
 
 
-class PackedKeys(NamedTuple):
+@dataclass(slots=True)
+class PackedKeys:
     """Keys, packed.
 
     Args:

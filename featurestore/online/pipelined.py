@@ -107,7 +107,8 @@ class PipelinedConnection(asyncio.Protocol):
             return
         self._gathered, self._gathered_keys = [], 0
         if len(gathered) == 1:
-            ((_, arguments), done), *_ = gathered
+            (keys, done), *_ = gathered
+            arguments = keys.arguments
         else:
             arguments, done = b"".join([keys.arguments for keys, _ in gathered]), partial(_share, gathered)
         if not self._write(done, b"*%d\r\n$4\r\nMGET\r\n%b" % (count + 1, arguments)):
