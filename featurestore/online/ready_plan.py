@@ -42,23 +42,30 @@ class ReadyPlan:
 
     def keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
         """What has to be read of these entities: the token, then the rows of each view and group, entity by entity."""
-        encoded = [encode.of_columns(entities, columns) for encode, columns in self._encodings]
         keys = [self.token_key]
+        texts = self._plain_texts(entities)
+        encoded = [
+            encode.of_columns(entities, columns) if plain is None else []
+            for plain, (encode, columns) in zip(texts, self._encodings, strict=True)
+        ]
         for number, prefix, suffix in self._rows:
-            # The key of a null entity is one that nothing is ever written to.
-            if suffix:
+            if (plain := texts[number]) is not None:
+                before, after = prefix + b"{", b"}" + suffix
+                keys += [before + text + after for text in plain]
+            else:  # the key of a null entity is one that nothing is ever written to
                 keys += [prefix + (entity or b"") + suffix for entity in encoded[number]]
-            else:
-                keys += [prefix + (entity or b"") for entity in encoded[number]]
         return keys
 
     def packed_keys(self, entities: Mapping[str, Sequence[Any]], count: int) -> PackedKeys:
         """As :meth:`keys`, packed."""
-        texts = [encode.plain_texts(entities, columns) for encode, columns in self._encodings]
+        texts = self._plain_texts(entities)
         packed = [None if (text := texts[number]) is None else packer.pack(text) for number, packer in self._packers]
         if None in packed:
             return PackedKeys.of(self.keys(entities))
         return PackedKeys(1 + count * len(packed), b"".join([self._token_packed, *packed]))  # type: ignore[list-item]
+
+    def _plain_texts(self, entities: Mapping[str, Sequence[Any]]) -> list[list[bytes] | None]:
+        return [encode.plain_texts(entities, columns) for encode, columns in self._encodings]
 
 
 def _key_parts(
