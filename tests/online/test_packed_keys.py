@@ -58,8 +58,16 @@ def test_they_are_the_keys_of_the_list(views: list[tuple[str, ...]], count: int,
 @example([5] * 3, ["a" * 64, "a" * 65, "a"])
 @example([-(2**63), 0, 2**63 - 1], [""])
 def test_so_are_those_of_one_kind(numbers: list[int], texts: list[str]) -> None:
-    assert_same(ready(("wide",)), {"wide": numbers}, len(numbers))
-    assert_same(ready(("text",)), {"text": texts}, len(texts))
+    written = [b"{%d}" % number for number in numbers]
+    encoded = [b"{%b}" % text.replace("|", "%7C").encode() for text in texts]
+    for columns, entities in (({"wide": numbers}, written), ({"text": texts}, encoded)):
+        plan = ready(tuple(columns))
+        assert plan.keys(columns) == [
+            b"token",
+            *(b"p:v:0:" + e for e in entities),
+            *(b"p:v:0:" + e + b"feature" for e in entities),
+        ]
+        assert_same(plan, columns, len(entities))
 
 
 def assert_same(plan: ReadyPlan, columns: dict[str, list[Any]], count: int) -> None:
