@@ -5,8 +5,11 @@
 ``connections`` sockets are driven by one ``epoll`` loop. Closed loop: each connection asks again as soon as it is answered.
 Open loop (``rate``): requests are due at a constant rate whatever the server does; each is sent by the first free connection,
 and its latency counts from the instant when it was due, so that a stall is seen by every request that it delayed (no
-coordinated omission). The result is one JSON object: ``answered``, ``seconds``, ``latencies`` (seconds: p50, p90, p99, max),
-``cpu_seconds`` of this process, ``lag_p99`` (how late requests left although a connection was free).
+coordinated omission). It sleeps until a millisecond before a request is due, and while it waits for an answer: that it has to
+be woken is part of each latency, of every side; awake it would keep one of two cores from the servers.
+
+The result is one JSON object: ``answered``, ``seconds``, ``latencies`` (seconds: p50, p90, p99, max), ``cpu_seconds`` of this
+process, ``lag_p99`` (how late requests left although a connection was free).
 """
 
 from __future__ import annotations

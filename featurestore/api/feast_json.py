@@ -20,6 +20,7 @@ from featurestore.time import from_micros, to_micros
 
 if TYPE_CHECKING:
     from featurestore.api.feast_online import FeastAnswer, FeastOnline, PreparedAnswer
+    from featurestore.online.packed_keys import PackedKeys
     from featurestore.online.response import AnswerForm, Column
     from featurestore.online.whole_rows import WholeAnswer
 
@@ -79,12 +80,13 @@ class ShortFeastLookup:
     prepared: PreparedAnswer
 
     @property
-    def keys(self) -> list[bytes]:
+    def keys(self) -> PackedKeys:
         """What has to be read."""
-        return self.prepared.lookup.keys
+        return self.prepared.lookup.packed_keys
 
     def body(self, values: Sequence[bytes | None]) -> bytes | None:
         """The answer; None where something else is served by now."""
+        self.prepared.reader.renew_soon()
         whole = self.prepared.whole_answer(values)
         if whole is not None:
             return whole_json(self.asked, self.prepared, whole)
@@ -125,7 +127,7 @@ def _column_texts(answer: WholeAnswer, form: AnswerForm) -> list[bytes]:
     """The values of each feature as JSON text."""
     if _is_numeric(form):
         text = to_json(list(answer.columns))
-        if b"null" not in text:  # which stands for what is no number
+        if answer.is_finite or b"null" not in text:  # which stands for what is no number
             return [b"[" + part + b"]" for part in text[2:-2].split(b"],[")]
     return [to_json(_encoded(column, field.type)) for column, (_, field) in zip(answer.columns, form.fields, strict=True)]
 

@@ -94,7 +94,8 @@ class _Writer:
         else:
             texts = [times_json(times) for times in answer.times]
             times = b"".join([head + texts[view] for head, view in zip(self._heads, answer.views, strict=True)])
-        return b"".join((b'{"features":', self._values(list(answer.columns)), statuses, times, end))
+        values = self._values(list(answer.columns), is_finite=answer.is_finite)
+        return b"".join((b'{"features":', values, statuses, times, end))
 
     def _frame(self, count: int) -> tuple[bytes, bytes]:
         """What an answer of so many entities, all there, has between values and times, and behind these."""
@@ -102,11 +103,11 @@ class _Writer:
         end = b'},"metadata":{"entity_count":%d,"types":%b}}' % (count, self._types)
         return b',"statuses":{%b},"event_times":{' % statuses, end
 
-    def _values(self, lists: list[Sequence[Any]]) -> bytes:
+    def _values(self, lists: list[Sequence[Any]], *, is_finite: bool = False) -> bytes:
         for n, kind in self._encoded:
             lists[n] = encode_column(lists[n], kind)
         text = to_json(dict(zip(self._names, lists, strict=True)))
-        if self._floats and b"null" in text:
+        if self._floats and not is_finite and b"null" in text:
             # What is no number becomes null in orjson's hands: only where there is a null does anyone need to look.
             finite = True
             for n, kind in self._floats:

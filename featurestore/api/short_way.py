@@ -19,6 +19,7 @@ from featurestore.api.limits import ARROW_STREAM, JSON
 if TYPE_CHECKING:
     from featurestore.api.metrics import Metrics
     from featurestore.online import OnlineStore
+    from featurestore.online.packed_keys import PackedKeys
 
 KEY: Final = "short_way"
 """Where the application's lifespan keeps it."""
@@ -32,7 +33,7 @@ class ShortAnswer(Protocol):
     """A request on the short way."""
 
     @property
-    def keys(self) -> Sequence[bytes]:
+    def keys(self) -> PackedKeys:
         """What has to be read."""
 
     def body(self, values: Sequence[bytes | None]) -> bytes | None:

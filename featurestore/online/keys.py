@@ -17,6 +17,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import unquote
 
+import orjson
+
 from featurestore.errors import DefinitionError, RequestError
 from featurestore.registry import types as t
 from featurestore.registry.records import Field
@@ -78,13 +80,17 @@ class EntityKeys:
         Raises:
             RequestError: a value of another type than the key's.
         """
-        if self._plain is not None and (plain := self._plain(columns[names[0]])) is not None:
-            return plain
+        if (texts := self.plain_texts(columns, names)) is not None:
+            return [b"{%b}" % text for text in texts]
         parts = [
             _encoded(key, name, encode, columns[name])
             for key, name, encode in zip(self.join_keys, names, self._encoders, strict=True)
         ]
         return [None if None in row else b"{%b}" % "|".join(row).encode() for row in zip(*parts, strict=True)]
+
+    def plain_texts(self, columns: Mapping[str, Sequence[Any]], names: Sequence[str]) -> list[bytes] | None:
+        """What :meth:`of_columns` puts into braces, where that is one text or integer each, written as it is; else None."""
+        return None if self._plain is None else self._plain(columns[names[0]])
 
     def to_columns(self, entities: Sequence[bytes]) -> list[list[Any]]:
         """The values of each join key, from entities; the way back of :meth:`of_columns`."""
@@ -107,7 +113,7 @@ class EntityKeys:
         return entities
 
 
-_Plain: TypeAlias = Callable[[Sequence[Any]], list[bytes | None] | None]
+_Plain: TypeAlias = Callable[[Sequence[Any]], list[bytes] | None]
 
 
 def _plain(data_type: t.DataType) -> _Plain | None:
@@ -118,16 +124,16 @@ def _plain(data_type: t.DataType) -> _Plain | None:
     return None if bounds is None else partial(_plain_integers, *bounds)
 
 
-def _plain_texts(values: Sequence[Any]) -> list[bytes | None] | None:
+def _plain_texts(values: Sequence[Any]) -> list[bytes] | None:
     if set(map(type, values)) != {str} or _TO_ENCODE.search("".join(values)) is not None:
         return None
-    return [b"{%b}" % value.encode() for value in values]
+    return [value.encode() for value in values]
 
 
-def _plain_integers(low: int, high: int, values: Sequence[Any]) -> list[bytes | None] | None:
+def _plain_integers(low: int, high: int, values: Sequence[Any]) -> list[bytes] | None:
     if set(map(type, values)) != {int} or min(values) < low or max(values) > high:
         return None
-    return [b"{%d}" % value for value in values]
+    return orjson.dumps(list(values))[1:-1].split(b",")  # a third of the time that formatting each takes
 
 
 def _encoded(key: Field, name: str, encode: Callable[[Any], str], values: Sequence[Any]) -> list[str | None]:

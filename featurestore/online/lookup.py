@@ -91,22 +91,31 @@ class OnlineReader:
     def at_hand(self, features: Any, *, full_feature_names: bool = False) -> ReadyPlan | None:
         """A plan that needs one read and nothing else; None where more is needed, and :meth:`aread` does it.
 
-        That is so for the first request of its kind, and when the newest revision was not asked for lately. While requests
-        come, a thread of the running event loop asks for it before that, so that none of them waits for the catalog.
+        That is so for the first request of its kind, and when the newest revision was not asked for lately; :meth:`renew_soon`
+        sees to it while requests come.
 
         Raises:
             RequestError: features that no text names.
         """
         known = self._known
-        if known is None:
+        if known is None or self._timer() - known.checked_at >= self._refresh_seconds:
             return None
-        age = self._timer() - known.checked_at
-        if age >= self._refresh_seconds:
-            return None
-        if age >= self._refresh_seconds / 2 and not self._is_renewing:
-            self._is_renewing = True
-            asyncio.get_running_loop().run_in_executor(None, self._renew)
         return known.plans.get((_plan_key(known.definitions, features), full_feature_names))
+
+    def renew_soon(self) -> None:
+        """Ask for the newest revision in a thread of the running event loop, if that was not done lately; with every answer.
+
+        From the loop's next turn on: the thread takes the interpreter for a millisecond, and the answer shall be gone by then.
+        """
+        known = self._known
+        if known is not None and self._timer() - known.checked_at >= self._refresh_seconds / 2 and not self._is_renewing:
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._start_renewal, loop)
+
+    def _start_renewal(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not self._is_renewing:
+            self._is_renewing = True
+            loop.run_in_executor(None, self._renew)
 
     def now(self) -> int:
         """What the project's clock says, in microseconds."""

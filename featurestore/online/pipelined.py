@@ -8,18 +8,19 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import chain
 from typing import Any, Final, cast
 
 import hiredis
 import redis.exceptions as redis_exceptions
 
 from featurestore.online.awake import AwakeLoop
+from featurestore.online.packed_keys import PackedKeys
 from featurestore.online.redis_errors import reply_error
 
 _TIMEOUT_SECONDS: Final = 5.0
-_KEYS_A_COMMAND: Final = 1_000
-"""From so many keys on a command is sent at once: a server does nothing else while it answers one."""
+_KEYS_A_COMMAND: Final = 100
+"""From so many keys on a command is full: the server reads its rows while the next requests are parsed and the last answers
+written. (Eight requests for 100 entities each: 280 us by the wall, 360 us as one command.)"""
 
 
 class PipelinedConnection(asyncio.Protocol):
@@ -34,7 +35,7 @@ class PipelinedConnection(asyncio.Protocol):
         self._timeout = timeout_seconds
         self._waiting: deque[Callable[[Any], None]] = deque()
         self._answered = 0
-        self._gathered: list[tuple[Sequence[bytes], Callable[[Any], None]]] = []
+        self._gathered: list[tuple[PackedKeys, Callable[[Any], None]]] = []
         self._gathered_keys = 0
         self._loop = asyncio.get_running_loop()
         self._awake = AwakeLoop(self._loop)
@@ -74,15 +75,18 @@ class PipelinedConnection(asyncio.Protocol):
 
     def call(self, done: Callable[[Any], None], *command: bytes | str) -> bool:
         """Write a command; ``done`` gets its answer, or the exception in place of one. False: the connection is closed."""
+        return self._write(done, hiredis.pack_command(cast("Any", command)))
+
+    def _write(self, done: Callable[[Any], None], packed: bytes) -> bool:
         if self.closed or self._transport is None:
             return False
         self._waiting.append(done)
-        self._transport.write(hiredis.pack_command(cast("Any", command)))
+        self._transport.write(packed)
         if self._watch is None:
             self._look_again(-1)
         return True
 
-    def read(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
+    def read(self, keys: PackedKeys, done: Callable[[Any], None]) -> bool:
         """Read keys by ``MGET``, as :meth:`call` does, together with whatever else is read in this turn of the event loop.
 
         One command for all of them: a write, a wake-up of the server and a command each would cost more than reading does.
@@ -92,20 +96,22 @@ class PipelinedConnection(asyncio.Protocol):
         if not self._gathered:
             self._loop.call_soon(self._send_gathered)
         self._gathered.append((keys, done))
-        self._gathered_keys += len(keys)
+        self._gathered_keys += keys.count
         if self._gathered_keys >= _KEYS_A_COMMAND:
             self._send_gathered()
         return True
 
     def _send_gathered(self) -> None:
-        gathered, self._gathered, self._gathered_keys = self._gathered, [], 0
+        gathered, count = self._gathered, self._gathered_keys
         if not gathered:
             return
+        self._gathered, self._gathered_keys = [], 0
         if len(gathered) == 1:
             (keys, done), *_ = gathered
+            arguments = keys.arguments
         else:
-            keys, done = list(chain.from_iterable(keys for keys, _ in gathered)), partial(_share, gathered)
-        if not self.call(done, b"MGET", *keys):
+            arguments, done = b"".join([keys.arguments for keys, _ in gathered]), partial(_share, gathered)
+        if not self._write(done, b"*%d\r\n$4\r\nMGET\r\n%b" % (count + 1, arguments)):
             done(redis_exceptions.ConnectionError("the connection is closed"))
         elif len(gathered) == 1 == len(self._waiting):
             self._awake.until(self._is_answered)
@@ -159,12 +165,12 @@ class PipelinedConnection(asyncio.Protocol):
             self._waiting.popleft()(redis_exceptions.ConnectionError(str(exc or "the server closed the connection")))
 
 
-def _share(gathered: Sequence[tuple[Sequence[bytes], Callable[[Any], None]]], answer: Any) -> None:
+def _share(gathered: Sequence[tuple[PackedKeys, Callable[[Any], None]]], answer: Any) -> None:
     """Give each of those who read together what it asked for, or what went wrong."""
     at = 0
     for keys, done in gathered:
-        done(answer if isinstance(answer, Exception) else answer[at : at + len(keys)])
-        at += len(keys)
+        done(answer if isinstance(answer, Exception) else answer[at : at + keys.count])
+        at += keys.count
 
 
 class SharedConnections:

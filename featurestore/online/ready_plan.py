@@ -7,6 +7,7 @@ from typing import Any
 
 from featurestore.features import OnDemandCall
 from featurestore.online.keys import EntityKeys
+from featurestore.online.packed_keys import KeyPacker, PackedKeys
 from featurestore.online.plan import OnlinePlan, ViewRead
 from featurestore.online.request import entity_columns, request_columns
 from featurestore.online.response import NOT_FOUND, NULL, PRESENT, AnswerForm, Column, OnlineResponse, Status
@@ -28,6 +29,8 @@ class ReadyPlan:
         self.inputs = (*plan.key_fields, *plan.request_fields)
         self.whole_rows = WholeRows.of(plan)
         self._encodings, self._rows = _key_parts(plan)
+        self._token_packed = PackedKeys.of([token_key]).arguments
+        self._packers = [(number, KeyPacker(prefix, suffix)) for number, prefix, suffix in self._rows]
 
     def look_up(self, entities: Any, request: Any = None) -> Lookup:
         """The look-up of one request.
@@ -39,15 +42,30 @@ class ReadyPlan:
 
     def keys(self, entities: Mapping[str, Sequence[Any]]) -> list[bytes]:
         """What has to be read of these entities: the token, then the rows of each view and group, entity by entity."""
-        encoded = [encode.of_columns(entities, columns) for encode, columns in self._encodings]
         keys = [self.token_key]
+        texts = self._plain_texts(entities)
+        encoded = [
+            encode.of_columns(entities, columns) if plain is None else []
+            for plain, (encode, columns) in zip(texts, self._encodings, strict=True)
+        ]
         for number, prefix, suffix in self._rows:
-            # The key of a null entity is one that nothing is ever written to.
-            if suffix:
+            if (plain := texts[number]) is not None:
+                before, after = prefix + b"{", b"}" + suffix
+                keys += [before + text + after for text in plain]
+            else:  # the key of a null entity is one that nothing is ever written to
                 keys += [prefix + (entity or b"") + suffix for entity in encoded[number]]
-            else:
-                keys += [prefix + (entity or b"") for entity in encoded[number]]
         return keys
+
+    def packed_keys(self, entities: Mapping[str, Sequence[Any]], count: int) -> PackedKeys:
+        """As :meth:`keys`, packed."""
+        texts = self._plain_texts(entities)
+        packed = [None if (text := texts[number]) is None else packer.pack(text) for number, packer in self._packers]
+        if None in packed:
+            return PackedKeys.of(self.keys(entities))
+        return PackedKeys(1 + count * len(packed), b"".join([self._token_packed, *packed]))  # type: ignore[list-item]
+
+    def _plain_texts(self, entities: Mapping[str, Sequence[Any]]) -> list[list[bytes] | None]:
+        return [encode.plain_texts(entities, columns) for encode, columns in self._encodings]
 
 
 def _key_parts(
@@ -67,11 +85,23 @@ class Lookup:
     """One request on its way: its keys, and the answer once their values are there."""
 
     def __init__(self, ready: ReadyPlan, entities: Any, request: Any) -> None:
-        plan = ready.plan
-        self._plan, self._token, self._whole_rows = plan, ready.token, ready.whole_rows
-        self._entities, self._count = entity_columns(entities, plan.key_fields)
-        self._request = request_columns(request, self._entities, plan.request_fields, self._count)
-        self.keys = ready.keys(self._entities)
+        self._ready, self._plan = ready, ready.plan
+        self._entities, self._count = entity_columns(entities, ready.plan.key_fields)
+        self._request = request_columns(request, self._entities, ready.plan.request_fields, self._count)
+
+    @property
+    def keys(self) -> list[bytes]:
+        """What has to be read.
+
+        Raises:
+            RequestError: an entity of another type than its key's.
+        """
+        return self._ready.keys(self._entities)
+
+    @property
+    def packed_keys(self) -> PackedKeys:
+        """The same, packed."""
+        return self._ready.packed_keys(self._entities, self._count)
 
     def answer(self, values: Sequence[bytes | None], at_instant: int, now: int) -> OnlineResponse | None:
         """The answer; None where the plan is not what is served any more.
@@ -81,7 +111,7 @@ class Lookup:
             at_instant: what is asked about, microseconds.
             now: what the clock says.
         """
-        if values[0] != self._token:
+        if values[0] != self._ready.token:
             return None
         columns: dict[str, Column] = {}
         at = 1
@@ -103,9 +133,10 @@ class Lookup:
 
     def whole_answer(self, values: Sequence[bytes | None], now: int) -> WholeAnswer | None:
         """The answer as of now where nothing is missing in it; None where :meth:`answer` has to say."""
-        if self._whole_rows is None or values[0] != self._token:
+        ready = self._ready
+        if ready.whole_rows is None or values[0] != ready.token:
             return None
-        return self._whole_rows.read(values, self._count, now)
+        return ready.whole_rows.read(values, self._count, now)
 
     def _view_columns(self, read: ViewRead, rows: Sequence[bytes | None], instant: int, now: int) -> dict[str, Column]:
         if read.windows is not None:

@@ -17,6 +17,7 @@ from redis.crc import key_slot
 
 from featurestore.errors import ConfigError
 from featurestore.online.forward_only import script_calls
+from featurestore.online.packed_keys import PackedKeys
 from featurestore.online.pipelined import PipelinedConnection, SharedConnections, all_answers
 from featurestore.online.redis_errors import translated
 from featurestore.online.redis_store import describe, run_scripts, scan_server
@@ -64,7 +65,7 @@ class ClusterOnlineStore:
                 # A slot moved or a node is gone: the other client follows redirections and learns the new map.
                 return await asyncio.to_thread(self.read, keys)
 
-    def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:  # noqa: ARG002
+    def read_soon(self, keys: PackedKeys, done: Callable[[Any], None]) -> bool:  # noqa: ARG002
         """See :class:`OnlineStore`. Never: a request's keys lie on several nodes."""
         return False
 

@@ -20,6 +20,7 @@ from featurestore.embedded import EmbeddedServer
 from featurestore.errors import ConfigError
 from featurestore.online.direct import DirectConnections
 from featurestore.online.forward_only import SCRIPT, bounded_parts, first_call, script_calls
+from featurestore.online.packed_keys import PackedKeys
 from featurestore.online.pipelined import SharedConnections
 from featurestore.online.redis_errors import translated
 
@@ -78,7 +79,7 @@ class RedisOnlineStore:
                     await asyncio.to_thread(self._reconnect)
         raise AssertionError("unreachable")
 
-    def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
+    def read_soon(self, keys: PackedKeys, done: Callable[[Any], None]) -> bool:
         """See :class:`OnlineStore`."""
         connection = self._shared.ready("")
         return connection is not None and connection.read(keys, done)

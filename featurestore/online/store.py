@@ -9,6 +9,7 @@ from featurestore.errors import ConfigError
 
 if TYPE_CHECKING:
     from featurestore.config import Config
+    from featurestore.online.packed_keys import PackedKeys
 
 
 class OnlineStore(Protocol):
@@ -24,7 +25,7 @@ class OnlineStore(Protocol):
     async def aread(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """As :meth:`read`; calls that run at the same time share one connection and do not wait for each other."""
 
-    def read_soon(self, keys: Sequence[bytes], done: Callable[[Any], None]) -> bool:
+    def read_soon(self, keys: PackedKeys, done: Callable[[Any], None]) -> bool:
         """Read keys without waiting, where the running event loop has a connection open; else False, and nothing is done.
 
         Args:

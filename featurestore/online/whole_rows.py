@@ -23,12 +23,14 @@ class WholeAnswer:
         columns: the values of each feature, in the order of the answer; numpy arrays stand for lists of plain numbers.
         times: event times of each view's rows, microseconds.
         views: the place in ``times`` of each feature's own.
+        is_finite: whether it is known that all numbers among the values are.
     """
 
     columns: Sequence[Sequence[Any]]
     times: list[Times]
     views: Sequence[int]
     count: int
+    is_finite: bool
 
 
 class WholeRows:
@@ -58,22 +60,24 @@ class WholeRows:
 
     def read(self, values: Sequence[bytes | None], count: int, now: int) -> WholeAnswer | None:
         """The answer from the values of a look-up's keys, its token first; None where anything is missing."""
-        if not count or None in values:
+        if not count:
             return None
+        is_finite = True
         columns: list[Sequence[Sequence[Any]]] = []
         times: list[Times] = []
         at = 1
         for reader, ttl in self._readers:
-            whole = reader.read(values[at : at + count])  # type: ignore[arg-type]
+            whole = reader.read(values[at : at + count])
             if whole is None or whole.newest > now or (ttl is not None and whole.oldest < now - ttl):
                 return None
             columns.append(whole.columns)
             times.append(whole.times)
+            is_finite = is_finite and whole.is_finite
             at += count
         if self._is_plain:
-            return WholeAnswer(columns[0], times, self._views, count)
+            return WholeAnswer(columns[0], times, self._views, count, is_finite)
         ordered = [columns[view][place] for view, place in zip(self._views, self._places, strict=True)]
-        return WholeAnswer(ordered, times, self._views, count)
+        return WholeAnswer(ordered, times, self._views, count, is_finite)
 
 
 def _is_plain(read: ViewRead) -> bool:

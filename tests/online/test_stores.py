@@ -19,6 +19,7 @@ from featurestore.codec import RowCodec, decode_order, encode_order
 from featurestore.config import Config, OnlineConfig
 from featurestore.errors import ConfigError, OnlineStoreError, OnlineStoreUnavailableError
 from featurestore.online import OnlineStore, delete_prefix, open_online_store
+from featurestore.online.packed_keys import PackedKeys
 from tests.servers.valkey import valkey_server
 
 T = TypeVar("T")
@@ -208,10 +209,10 @@ def read_together(store: OnlineStore, requests: list[list[bytes]], *, lost: bool
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Any]] = [loop.create_future() for _ in requests]
         for keys, future in zip(requests, futures, strict=True):
-            assert store.read_soon(keys, future.set_result)
+            assert store.read_soon(PackedKeys.of(keys), future.set_result)
         if lost:
             await store.aclose()
-            assert not store.read_soon([b"!"], print)
+            assert not store.read_soon(PackedKeys.of([b"!"]), print)
         return await asyncio.gather(*futures)
 
     return run(store, main())

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from featurestore.api.service import Service
     from featurestore.online import OnlineResponse
+    from featurestore.online.packed_keys import PackedKeys
     from featurestore.online.ready_plan import Lookup, ReadyPlan
     from featurestore.store import FeatureStore
 
@@ -117,13 +118,15 @@ class ShortLookup:
     entities: int
 
     @property
-    def keys(self) -> list[bytes]:
+    def keys(self) -> PackedKeys:
         """What has to be read."""
-        return self.lookup.keys
+        return self.lookup.packed_keys
 
     def body(self, values: Sequence[bytes | None]) -> bytes | None:
         """The answer, counted; None where something else is served by now."""
-        now, counted = self.route.reader.now(), self.route.service.metrics.count_features
+        reader, counted = self.route.reader, self.route.service.metrics.count_features
+        now = reader.now()
+        reader.renew_soon()
         whole = self.lookup.whole_answer(values, now)
         if whole is not None:
             counted({PRESENT: whole.count * len(whole.columns)}, whole.count)
