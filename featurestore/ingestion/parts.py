@@ -20,6 +20,7 @@ from deltalake.transaction import AddAction
 
 from featurestore.errors import LakeError
 from featurestore.ingestion.part_statistics import statistics_json
+from featurestore.ingestion.readers.ahead import map_ahead
 from featurestore.time import to_micros
 
 if TYPE_CHECKING:
@@ -86,9 +87,11 @@ class PartWriter:
         try:
             for batch in batches:
                 self._add(batch)
+            # Beside the part before it, if that is still being written.
+            last = [self._write(*self._next())] if self._held_rows else []
             self._settle()
-            if self._held_rows:
-                self._keep(self._write(*self._next()))
+            for part in last:
+                self._keep(part)
         except BaseException:
             self.discard()
             raise
@@ -168,7 +171,7 @@ def _order(table: pa.Table, sort_by: Sequence[str]) -> pa.Array | None:
 
 
 def _groups(table: pa.Table, order: pa.Array | None) -> Iterator[pa.Table]:
-    """The rows in order, a row group at a time: a sorted copy of the whole part is never there."""
+    """The rows in order, a row group at a time: a sorted copy of the whole part is never there. The next are made ahead."""
     starts = range(0, table.num_rows, ROW_GROUP_ROWS)
     if order is None:
         yield from (table.slice(start, ROW_GROUP_ROWS) for start in starts)
@@ -176,16 +179,20 @@ def _groups(table: pa.Table, order: pa.Array | None) -> Iterator[pa.Table]:
     slices = [order.slice(start, ROW_GROUP_ROWS) for start in starts]
     reaches = [(int(places.min()), int(places.max()) + 1) for places in map(np.from_dlpack, slices)]
     if max(end - begin for begin, end in reaches) > 2 * ROW_GROUP_ROWS:
-        table = _in_one_piece(table)
-        yield from (table.take(places) for places in slices)
+        yield from map_ahead(_in_one_piece(table).take, slices)
         return
     # Rows that are nearly in order, as those of an input mostly are: few others stand between those of a group.
-    for places, (begin, end) in zip(slices, reaches, strict=True):
-        # Neither pa.scalar nor pa.array, which import pandas.
-        within = np.subtract(np.from_dlpack(places), np.uint64(begin))
-        yield _in_one_piece(table.slice(begin, end - begin)).take(
-            pa.Array.from_buffers(pa.uint64(), len(within), [None, pa.py_buffer(within)])
-        )
+    yield from map_ahead(lambda group: _taken(table, *group), zip(slices, reaches, strict=True))
+
+
+def _taken(table: pa.Table, places: pa.Array, reach: tuple[int, int]) -> pa.Table:
+    """Rows by their places, all of which lie within a reach."""
+    begin, end = reach
+    # Neither pa.scalar nor pa.array, which import pandas.
+    within = np.subtract(np.from_dlpack(places), np.uint64(begin))
+    return _in_one_piece(table.slice(begin, end - begin)).take(
+        pa.Array.from_buffers(pa.uint64(), len(within), [None, pa.py_buffer(within)])
+    )
 
 
 def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | None = None) -> pa.Buffer:
@@ -231,11 +238,15 @@ def column_options(table: pa.Table) -> dict[str, Any]:
         if pa.types.is_string(f.type) or pa.types.is_binary(f.type) or pa.types.is_dictionary(f.type)
     ]
     codecs: str | dict[str, str] = "zstd"
+    levels: dict[str, int] = {}
     if not any(pa.types.is_nested(field.type) for field in table.schema):  # their leaves would have to be named by path
         columns = zip(table.column_names, table.columns, strict=True)
         codecs = {name: "none" if _hardly_shrinks(column) else "zstd" for name, column in columns}
+        # About a fifth faster than level 1, and about as small.
+        levels = {f.name: -1 for f in table.schema if pa.types.is_floating(f.type) and codecs[f.name] == "zstd"}
     return {
         "compression": codecs,
+        "compression_level": levels or None,
         "use_dictionary": texts or False,
         "column_encoding": dict.fromkeys(whole, "DELTA_BINARY_PACKED") or None,
         # A twentieth faster than a thousand rows at a time.
