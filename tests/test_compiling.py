@@ -33,10 +33,9 @@ READ_TEXT = """
 import numpy as np
 import tokens
 
-text, offsets = np.frombuffer(b"12-2.5x", np.uint8), np.array([0, 2, 6, 7], np.int32)
-whole, doubles, kinds = np.zeros(3, np.int64), np.zeros(3), np.zeros(3, np.uint8)
-tokens.read_numbers(text, offsets, whole, doubles, kinds)
-print(whole[0], int(2 * doubles[1]), *(int(kind) for kind in kinds == [tokens.INT, tokens.FLOAT, 0]))
+text, instants = np.frombuffer(b"2024-02-29T10:20:30Z", np.uint8), np.zeros(1, np.int64)
+read = tokens.read_instants(text, np.array([0, 20]), True, instants)
+print(int(read), instants[0], int(tokens.read_instants(text, np.array([0, 19]), True, instants)))
 """
 
 
@@ -93,7 +92,7 @@ def test_where_there_is_no_room_at_all_it_is_compiled_each_time(tmp_path: Path) 
 def test_text_is_read_where_there_is_no_room_at_all(tmp_path: Path) -> None:
     shutil.copy(ROOT / "featurestore" / "ingestion" / "tokens.py", tmp_path)
     (tmp_path / "read.py").write_text(READ_TEXT)
-    assert printed(tmp_path / "read.py", **no_room(tmp_path)) == [12, -5, 1, 1, 1]
+    assert printed(tmp_path / "read.py", **no_room(tmp_path)) == [1, 1_709_202_030_000_000, 0]
 
 
 def test_a_stamp_is_of_what_stands_in_files(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from featurestore.ingestion.batches import Batch, Landed, Progress, Target
 from featurestore.ingestion.casts import cast_typed, in_plain_layout
 from featurestore.ingestion.options import read_options
 from featurestore.ingestion.quarantine import QuarantinedRow, Spool
+from featurestore.ingestion.readers.blocks import worth_compiling
 from featurestore.ingestion.readers.chunks import Chunk
 from featurestore.ingestion.readers.combined import TIME_FORMAT
 from featurestore.ingestion.readers.tables import rows_to_json
@@ -132,7 +133,12 @@ class _Attempt:
             self.source,
             raw,
             landed,
-            TimeReader(self.source.timezone, self.options, TIME_FORMAT if self.batch.format == "combined" else None),
+            TimeReader(
+                self.source.timezone,
+                self.options,
+                TIME_FORMAT if self.batch.format == "combined" else None,
+                compiled=self.batch.format in ("csv", "jsonl") and worth_compiling(self.batch.size or 0),
+            ),
             self.batch.name,
             from_json=self.batch.from_json,
             typed=self.batch.typed,

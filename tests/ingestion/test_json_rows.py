@@ -16,6 +16,7 @@ from featurestore.ingestion.options import ReadOptions
 from featurestore.ingestion.readers.blocks import Block, Lines, is_utf8
 from featurestore.ingestion.readers.json_rows import read_rows
 from featurestore.ingestion.readers.jsonl import _Parser, _Rows
+from featurestore.ingestion.readers.room import Room
 
 NAMES = ["a", "bb", "a longer name", "é"]
 INTS = st.one_of(st.integers(-9, 9), st.integers(-(10**18), 10**18)).map(str)
@@ -105,7 +106,7 @@ def number_of(value: Any) -> tuple[str, Any]:
 
 def taken(*lines: str) -> int | None:
     """How many lines compiled loops read."""
-    found = read_rows("\n".join(lines).encode(), frozenset())
+    found = read_rows("\n".join(lines).encode(), frozenset(), Room())
     return None if found is None else len(found.rows)
 
 
@@ -153,7 +154,7 @@ def test_a_line_is_read_as_python_reads_it(row, ascii, odd):
         place, cut, put = odd
         text = text[:place] + put + text[place + cut :]
     data = text.encode("utf-8", "surrogatepass")
-    found = read_rows(data, frozenset()) if is_utf8(data) else None
+    found = read_rows(data, frozenset(), Room()) if is_utf8(data) else None
     if found is None or not len(found.rows):
         # Escapes in keys, halves of surrogates, numbers beyond 64 bits or a double, and what is no JSON.
         assert odd is not None or "\\" in text or re.search("[0-9]{16}|NaN|Infinity|e|\ud800", text)

@@ -17,100 +17,14 @@ from hypothesis import strategies as st
 
 from featurestore.ingestion import parts as part_files
 from featurestore.ingestion.inputs import LocalInput
-from featurestore.ingestion.number_texts import quick_numbers
 from featurestore.ingestion.options import ReadOptions
 from featurestore.ingestion.readers import blocks
 from featurestore.ingestion.readers import csv as csv_reader
 from featurestore.ingestion.readers.ahead import map_ahead
 from featurestore.ingestion.readers.csv_records import _keeps_to_lines, _well_formed_ends
 from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
-from featurestore.ingestion.text_types import parse_bools, parse_floats, parse_ints
+from featurestore.ingestion.text_types import parse_floats, parse_ints
 from featurestore.registry.definitions import EventSource
-
-SLOW = {
-    pa.int64(): parse_ints,
-    pa.int16(): lambda t: parse_ints(t, pl.Int16),
-    pa.float64(): parse_floats,
-    pa.bool_(): parse_bools,
-}
-ODD = [
-    "007",
-    "+1",
-    "-0",
-    "-01",
-    "1 ",
-    " 1",
-    "0x1F",
-    "1e400",
-    "1e-400",
-    "0.00",
-    "-0.0",
-    "nan",
-    "inf",
-    "1.",
-    ".5",
-    "-.5",
-    "1e5",
-    "",
-    "x",
-]
-ODD += [
-    "9223372036854775807",
-    "-9223372036854775808",
-    "9223372036854775808",
-    "32768",
-    "0.1234567890123456789",
-    "1",
-    "True",
-    "0",
-]
-NUMBER = st.one_of(
-    st.integers(-(2**63), 2**63 - 1).map(str),
-    st.integers(-300, 300).map(str),
-    st.floats(allow_nan=False, allow_infinity=False).map(repr),
-    st.decimals(-1000, 1000, places=2).map(str),
-    st.booleans().map(lambda value: str(value).lower()),
-    st.sampled_from(ODD),
-    st.text("0123456789+-.e ", max_size=6),
-)
-
-
-@settings(max_examples=150, deadline=None)
-@given(
-    texts=st.lists(st.one_of(st.none(), NUMBER), max_size=6),
-    target=st.sampled_from(sorted(SLOW, key=str)),
-    cut=st.tuples(st.integers(0, 2), st.integers(0, 2)),
-)
-@example(texts=["0", "5"], target=pa.float64(), cut=(0, 0))
-@example(texts=["-9223372036854775808"], target=pa.int64(), cut=(0, 0))
-@example(texts=["0", None, "-0.5", "05"], target=pa.float64(), cut=(0, 0))
-def test_what_quick_numbers_takes_the_rules_take_with_the_same_value(texts, target, cut):
-    column = pa.chunked_array([pa.array(texts, pa.string()).slice(cut[0]), pa.array(texts[: cut[1]], pa.string())])
-    found = quick_numbers(column, target)
-    expected = SLOW[target](pl.Series(column.to_pylist(), dtype=pl.String))
-    refused = any(text is not None and value is None for text, value in zip(column.to_pylist(), expected, strict=True))
-    if found is None:
-        return
-    assert not refused
-    assert found.type == target
-    assert pl.Series(found.to_pylist(), dtype=expected.dtype).equals(expected, null_equal=True)
-    if target == pa.float64():
-        signs = [str(value) for value in found.to_pylist()]
-        assert signs == [str(value) for value in expected.to_list()]
-
-
-def test_quick_numbers_takes_plain_columns():
-    plain = {
-        pa.int64(): (["0", "-1", None, "1000000000000"], [0, -1, None, 10**12]),
-        pa.float64(): (["0", "0.0", "-1.5", None, "12"], [0.0, 0.0, -1.5, None, 12.0]),
-        pa.bool_(): (["true", "false", None], [True, False, None]),
-    }
-    for target, (texts, values) in plain.items():
-        found = quick_numbers(pa.chunked_array([texts], pa.string()), target)
-        assert found is not None
-        assert found.to_pylist() == values
-    assert quick_numbers(pa.chunked_array([["a"]], pa.string()), pa.string()) is None
-
 
 JSON = st.text('0123456789-+.eE/:,[]{}" \n', max_size=60)
 

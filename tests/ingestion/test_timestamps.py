@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from featurestore.errors import IngestionError
@@ -19,7 +19,12 @@ NEW_YORK = "America/New_York"
 
 
 def read(values, *, timezone="UTC", dtype=None, **options):
-    return TimeReader(timezone, ReadOptions(**options)).read(pl.Series("at", values, dtype))
+    """As of a small input; compiled loops, which a large one is read by, say the same."""
+    given = pl.Series("at", values, dtype)
+    found, quick = (TimeReader(timezone, ReadOptions(**options), compiled=large).read(given) for large in (False, True))
+    assert quick.instants.equals(found.instants, null_equal=True)
+    assert quick.reasons == found.reasons
+    return found
 
 
 def utc(*parts):
@@ -143,3 +148,28 @@ def test_an_invalid_event_time_refuses_the_batch_or_goes_to_quarantine(place):
     assert (report.landed, report.quarantined) == (1, 3)
     assert place.quarantine()["line"].to_list() == [3, 4, 5]
     assert place.quarantine()["reason"].to_list()[1] == "at: no time"
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    moments=st.lists(st.datetimes(timezones=st.just(UTC)), min_size=1, max_size=4),
+    form=st.sampled_from(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%d"]),
+    zone=st.sampled_from(["Z", "", "+01:00"]),
+    slip=st.one_of(st.none(), st.tuples(st.integers(0, 26), st.sampled_from("0369-:.TZ "))),
+)
+@example([utc(2023, 2, 28), utc(2000, 2, 29), utc(1900, 2, 28)], "%Y-%m-%d %H:%M:%S", "Z", (9, "9"))
+@example(
+    [utc(2000, 2, 29, 1), utc(1, 1, 1), utc(9999, 12, 31, 23, 59, 59, 999_999), utc(2000, 2, 29, 1)],
+    "%Y-%m-%dT%H:%M:%S.%f",
+    "Z",
+    None,
+)
+def test_compiled_loops_read_the_times_that_arrow_reads(moments, form, zone, slip):
+    """Any moment, and texts with one letter that is wrong."""
+    texts = [f"{moment.year:04}{moment.strftime(form.removeprefix('%Y'))}{zone}" for moment in moments]
+    if slip is not None:
+        place, letter = slip
+        texts[0] = texts[0][:place] + letter + texts[0][place + 1 :]
+    found = read(texts)
+    if slip is None and form != "%Y-%m-%d" and zone == "Z":
+        assert found.instants.to_list() == [moment if "%f" in form else moment.replace(microsecond=0) for moment in moments]

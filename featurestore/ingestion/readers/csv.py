@@ -1,4 +1,4 @@
-"""CSV: parsed by Arrow, every field as text at first; what its parser refuses is found and quarantined line by line."""
+"""CSV: large files by compiled loops, others by Arrow; what these refuse is found and quarantined line by line."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from featurestore.errors import IngestionError
-from featurestore.ingestion.number_texts import quick_numbers
 from featurestore.ingestion.readers.ahead import map_ahead
-from featurestore.ingestion.readers.blocks import Block, decoded, iter_blocks, worth_compiling
+from featurestore.ingestion.readers.blocks import Block, decoded, is_utf8, iter_blocks, worth_compiling
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, TypeOf, as_text, no_type
 from featurestore.ingestion.readers.csv_records import Cutter, is_plain, split_records
 from featurestore.time import ARRIVAL_TIME, BATCH, EVENT_TIME, SEQUENCE
@@ -37,13 +36,9 @@ def read(
     """
     with local.open() as (stream, file):
         compiled = worth_compiling(local.size)
-        types = type_of if compiled else no_type
         cutter = Cutter(options.delimiter.encode(), compiled=compiled)
-        work = _pieces(decoded(stream, options.encoding), file, local.name, options, types, cutter)
-        yield from map_ahead(
-            lambda piece: piece.parser.parse(piece.block, piece.position, plain=piece.plain, single_lines=piece.single_lines),
-            work,
-        )
+        work = _pieces(decoded(stream, options.encoding), file, local.name, options, type_of if compiled else None, cutter)
+        yield from map_ahead(lambda piece: piece.parser.parse(piece.block, piece.position, plain=piece.plain), work)
 
 
 class _Piece(NamedTuple):
@@ -53,11 +48,10 @@ class _Piece(NamedTuple):
     block: Block
     position: int
     plain: bool
-    single_lines: bool
 
 
 def _pieces(
-    text: IO[bytes], file: IO[bytes], name: str, options: ReadOptions, type_of: TypeOf, cutter: Cutter
+    text: IO[bytes], file: IO[bytes], name: str, options: ReadOptions, type_of: TypeOf | None, cutter: Cutter
 ) -> Iterator[_Piece]:
     comma = options.delimiter.encode()
     parser: _Parser | None = None
@@ -71,7 +65,7 @@ def _pieces(
         if body.data:
             # The last block ends where the file does, perhaps within a record.
             plain = body.data.endswith(b"\n") and cutter.plain
-            yield _Piece(parser, body, file.tell(), plain or is_plain(body.data, comma), plain and cutter.single_lines)
+            yield _Piece(parser, body, file.tell(), plain or is_plain(body.data, comma))
 
 
 def read_lines(header: str, lines: Sequence[str], options: ReadOptions) -> Chunk:
@@ -116,13 +110,19 @@ def _names(header: bytes, options: ReadOptions, file: str) -> list[str]:
 
 
 class _Parser:
-    """Parses blocks of one file, several at a time."""
+    """Parses blocks of one file, several at a time.
 
-    def __init__(self, names: list[str], options: ReadOptions, type_of: TypeOf = no_type) -> None:
+    Args:
+        type_of: of compiled loops, which are used if it is given.
+    """
+
+    def __init__(self, names: list[str], options: ReadOptions, type_of: TypeOf | None = None) -> None:
         self._names = names
-        self._type_of = type_of
         self._comma = options.delimiter.encode()
-        wanted = [name for name in (options.columns or names) if name in names]
+        self._type_of = type_of if _ends_numbers(self._comma) else None
+        self._null_values = options.null_values
+        self._odd: set[str] = set()
+        self._wanted = wanted = [name for name in (options.columns or names) if name in names]
         self._convert: dict[str, Any] = {
             "column_types": {name: pa.string() for name in names},
             "strings_can_be_null": True,
@@ -131,36 +131,48 @@ class _Parser:
             "include_columns": wanted,
         }
         self.header = _join(names, options.delimiter)
-        self._literal = frozenset(wanted)
 
-    def parse(self, block: Block, position: int, *, plain: bool, single_lines: bool = False) -> Chunk:
+    def parse(self, block: Block, position: int, *, plain: bool) -> Chunk:
         """The rows of a block, and its lines that are none.
 
         Args:
-            plain: whether Arrow's rules of quoting cannot go wrong on it.
-            single_lines: whether no line end in it is quoted, which Arrow reads in half the time.
+            plain: whether simple rules of quoting cannot go wrong on it.
         """
         if plain:
+            quick = self._quickly(block.data)
+            if quick is not None:
+                frame, texts = quick
+                frame, texts = frame.select(self._wanted), texts & frozenset(self._wanted)
+                return Chunk(frame, _Locator(block, self._comma), [], texts, header=self.header, position=position)
             try:
-                table = self._table(block.data, single_lines=single_lines)
-                return self._chunk(table, _Locator(block, self._comma), [], position)
+                return self._chunk(self._table(block.data), _Locator(block, self._comma), [], position)
             except (pa.ArrowInvalid, UnicodeDecodeError):
                 pass
         return self._parse_carefully(block, position)
 
-    def _table(self, data: bytes, refused: list[tuple[int, int]] | None = None, *, single_lines: bool = False) -> pa.Table:
+    def _quickly(self, data: bytes) -> tuple[pl.DataFrame, frozenset[str]] | None:
+        """By compiled loops; None where the block is not for them."""
+        if self._type_of is None or not is_utf8(data):
+            return None
+        from featurestore.ingestion.readers.csv_fields import read_fields  # loads Numba
+
+        types = {name: self._type_of(name) for name in self._names}
+        return read_fields(data, self._comma, types, self._null_values, self._odd)
+
+    def _table(self, data: bytes, refused: list[tuple[int, int]] | None = None) -> pa.Table:
         def handle(row: pa_csv.InvalidRow) -> str:
             assert refused is not None  # noqa: S101 - only set with refused
             refused.append((row.number, row.actual_columns))
             return "skip"
 
         return pa_csv.read_csv(
-            pa.BufferReader(data),
+            # Without a line end Arrow takes an empty last field for a quoted one, if the field before it is quoted.
+            pa.BufferReader(_ended(data)),
             # Row numbers of refused rows are only known without threads, which cost more than they give: blocks have their own.
-            read_options=pa_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(data) + 1),
+            read_options=pa_csv.ReadOptions(column_names=self._names, use_threads=False, block_size=len(data) + 2),
             parse_options=pa_csv.ParseOptions(
                 delimiter=self._comma.decode(),
-                newlines_in_values=not single_lines and b'"' in data,
+                newlines_in_values=b'"' in data,
                 invalid_row_handler=None if refused is None else handle,
             ),
             # Looking at all bytes once takes a fifth of what looking at each field does.
@@ -199,16 +211,9 @@ class _Parser:
         return self._chunk(table, _Locator(block, self._comma, rows), sorted(malformed), position)
 
     def _chunk(self, table: pa.Table, locate: _Locator, malformed: list[Malformed], position: int) -> Chunk:
-        literal = set(self._literal)
-        for index, name in enumerate(table.column_names):
-            wanted = self._type_of(name)
-            found = None if wanted is None else quick_numbers(table.column(index), wanted)
-            if found is not None:
-                table = table.set_column(index, name, found)
-                literal.remove(name)
         frame = pl.from_arrow(table)
         assert isinstance(frame, pl.DataFrame)  # noqa: S101 - narrows polars' union type
-        return Chunk(frame, locate, malformed, frozenset(literal), header=self.header, position=position)
+        return Chunk(frame, locate, malformed, frozenset(self._wanted), header=self.header, position=position)
 
 
 class _Locator:
@@ -245,6 +250,11 @@ def _undecodable(data: bytes, starts: np.ndarray, ends: np.ndarray) -> list[int]
                 bad.append(index)
         return bad
     return []
+
+
+def _ends_numbers(delimiter: bytes) -> bool:
+    """Whether a number ends where such a delimiter stands."""
+    return not delimiter.isalnum() and delimiter not in (b"+", b"-", b".")
 
 
 def _ended(record: bytes) -> bytes:

@@ -24,30 +24,22 @@ class Records:
 
 
 class Cutter:
-    """Cuts a stream where records end; remembers whether the part before the last cut is plain, see :func:`is_plain`, and
-    whether each of its lines is a record.
-    """
+    """Cuts a stream where records end; remembers whether the part before the last cut is plain, see :func:`is_plain`."""
 
     def __init__(self, delimiter: bytes, *, compiled: bool = False) -> None:
         self._delimiter, self._compiled = delimiter, compiled
         self.plain = False
-        self.single_lines = False
 
     def end_of_last(self, data: bytes) -> int:
         """Where the last whole record ends; 0 if none does."""
         newline = data.rfind(b"\n")
         if newline < 0 or data.find(b'"') < 0 or (self._compiled and _keeps_to_lines(data, self._delimiter)):
-            self.plain = self.single_lines = not has_lone_return(data)
+            self.plain = not has_lone_return(data)
             return newline + 1
-        self.single_lines = False
         ends = _well_formed_ends(data, self._delimiter)
         if ends is not None:
             self.plain = not has_lone_return(data)
-            end = int(ends[-1]) if len(ends) else 0
-            # Those behind the last end too: what is left there may be the end of the file.
-            lines = np.count_nonzero(np.frombuffer(data, np.uint8) == _NEWLINE)
-            self.single_lines = self.plain and int(lines) == len(ends)
-            return end
+            return int(ends[-1]) if len(ends) else 0
         self.plain = False
         return _lex(data, self._delimiter, final=False)[1]
 

@@ -12,16 +12,15 @@ from typing import Final, NamedTuple
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from featurestore.ingestion import tokens as t
 from featurestore.ingestion.readers.blocks import line_ends
-from featurestore.ingestion.text_types import parse_floats
+from featurestore.ingestion.readers.cells import SecondLookError, column_of, words_of
+from featurestore.ingestion.readers.room import Room
 
 _FEW: Final = 1 << 16
 _MOST_NEW: Final = 256
 """Keys that the first line of a block has not: for each of them the loop begins anew."""
-_NUMBERS: Final = t.INT | t.LONG | t.FLOAT | t.DOUBT
 
 
 class JsonRows(NamedTuple):
@@ -33,18 +32,15 @@ class JsonRows(NamedTuple):
     literal: frozenset[str]
 
 
-class SecondLookError(Exception):
-    """A column that is not for here."""
-
-
-def read_rows(data: bytes, as_text: frozenset[str]) -> JsonRows | None:
+def read_rows(data: bytes, as_text: frozenset[str], room: Room) -> JsonRows | None:
     """The lines that can be read here; None where they are less than a quarter, or a column needs a second look.
 
     Args:
         data: whole lines of UTF-8.
         as_text: columns whose numbers and booleans are wanted as they are written.
+        room: for the cells.
     """
-    scan = _Scan(data if data.endswith(b"\n") else data + b"\n", as_text)
+    scan = _Scan(data if data.endswith(b"\n") else data + b"\n", as_text, room)
     if not scan.run():
         return None
     columns: dict[str, pl.Series] = {}
@@ -63,8 +59,8 @@ def read_rows(data: bytes, as_text: frozenset[str]) -> JsonRows | None:
 class _Scan:
     """Columns that grow as keys are met."""
 
-    def __init__(self, data: bytes, as_text: frozenset[str]) -> None:
-        self._data, self._as_text = data, as_text
+    def __init__(self, data: bytes, as_text: frozenset[str], room: Room) -> None:
+        self._data, self._as_text, self._room = data, as_text, room
         self._text = np.frombuffer(data, np.uint8)
         self._most = line_ends(data, len(data))
         self.names = _keys_of(data[: data.index(b"\n")])
@@ -72,8 +68,7 @@ class _Scan:
         self.state = np.zeros(t.TRY + 1, np.int64)
         self.taken = np.empty(self._most, np.int64)
         self._spare = np.empty(len(data) if b"\\" in data else 0, np.uint8)
-        self._cells = np.zeros((0, self._most, 2), np.uint64)
-        self._kinds = np.zeros((0, self._most), np.uint8)
+        self._cells, self._kinds = room.of(0, self._most)
         self._fits = self._make_room(len(self.names))
 
     def run(self) -> bool:
@@ -102,44 +97,12 @@ class _Scan:
         Raises:
             SecondLookError: its values are of several kinds, or a number is not kept.
         """
-        kinds = self._kinds[column, : self.rows]
-        found = int(np.bitwise_or.reduce(kinds, initial=0))
-        valid = kinds > t.NULL if found & t.NULL or not kinds.all() else None
-        found &= ~t.NULL
-        cells = self._cells[column, : self.rows]
-        if not found:
-            return pl.Series([None], dtype=pl.Null).new_from_index(0, self.rows) if kinds.any() else None
-        if found == t.TEXT:
-            return _masked(self._views(cells), valid)
-        if found == t.BOOL:
-            return _masked(pl.Series(cells[:, 0] != 0), valid)
-        if not found & ~(t.INT | t.LONG):
-            return _masked(pl.Series(np.ascontiguousarray(cells[:, 0]).view(np.int64)), valid)
-        if found & ~_NUMBERS or found & t.LONG:
-            raise SecondLookError
-        doubles = np.ascontiguousarray(cells.view(np.float64)[:, 1])
-        if found & t.DOUBT:
-            few = np.flatnonzero(kinds == t.DOUBT)
-            kept = parse_floats(self._views(np.ascontiguousarray(cells[few])))
-            if kept.null_count():
-                raise SecondLookError
-            doubles[few] = kept.to_numpy()
-        return _masked(pl.Series(doubles), valid)
-
-    def _views(self, cells: np.ndarray) -> pl.Series:
-        # Which are null is not said here: Arrow would keep all buffers for as long as that is asked.
-        buffers = [None, pa.py_buffer(cells), pa.py_buffer(self._data), pa.py_buffer(self._spare)]
-        series = pl.from_arrow(pa.Array.from_buffers(pa.string_view(), len(cells), buffers))
-        assert isinstance(series, pl.Series)  # noqa: S101 - narrows polars' union type
-        return series
+        rows = self.rows
+        return column_of(self._kinds[column, :rows], self._cells[column, :rows], self._data, self._spare)
 
     def _keys(self) -> tuple[np.ndarray, np.ndarray]:
         # Half a surrogate is in no text that is UTF-8.
-        quoted = [name.encode("utf-8", "surrogatepass") + b'"' for name in self.names]
-        width = max(map(len, quoted), default=0) // 8 + 1
-        padded = b"".join(key.ljust(8 * width, b"\0") for key in quoted)
-        keys = np.frombuffer(padded, "<u8").reshape(-1, width).copy()
-        return keys, np.array([len(key) for key in quoted], np.int64)
+        return words_of([name.encode("utf-8", "surrogatepass") + b'"' for name in self.names])
 
     def _grow(self) -> None:
         """Add the key that was met; where there are too many, none is added any more."""
@@ -156,8 +119,8 @@ class _Scan:
             columns = max(columns, 2 * held)
             if columns * self._most > max(len(self._data) // 4, _FEW):
                 return False
-            self._cells = np.concatenate([self._cells, np.zeros((columns - held, self._most, 2), np.uint64)])
-            self._kinds = np.concatenate([self._kinds, np.zeros((columns - held, self._most), np.uint8)])
+            self._cells, self._kinds = self._room.of(columns, self._most)
+            self._kinds[held:] = 0
         return True
 
 
@@ -168,9 +131,3 @@ def _keys_of(line: bytes) -> list[str]:
     except (ValueError, RecursionError):
         return []
     return list(found) if isinstance(found, dict) else []
-
-
-def _masked(values: pl.Series, valid: np.ndarray | None) -> pl.Series:
-    if valid is None:
-        return values
-    return values.to_frame("").select(pl.when(pl.lit(pl.Series(valid))).then(pl.col(""))).to_series()

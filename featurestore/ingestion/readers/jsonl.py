@@ -22,6 +22,7 @@ from featurestore.ingestion.readers.ahead import map_ahead
 from featurestore.ingestion.readers.blocks import Block, Lines, decoded, is_utf8, iter_blocks, worth_compiling
 from featurestore.ingestion.readers.chunks import UNDECODABLE, Chunk, Malformed, Place, TypeOf, no_type
 from featurestore.ingestion.readers.json_numbers import has_negative_zero, long_numbers
+from featurestore.ingestion.readers.room import Room
 from featurestore.ingestion.text_types import parse_floats
 from featurestore.registry.types import plain_arrow
 
@@ -74,6 +75,7 @@ class _Parser:
         self._as_text = as_text
         self._compiled = compiled
         self._texts: dict[str, pa.DataType] = {}
+        self._room = Room()
 
     def parse(self, block: Block, position: int) -> Chunk:
         """The rows of a block, and its lines that are none."""
@@ -93,7 +95,7 @@ class _Parser:
         """By compiled loops, and the lines that they leave with care; None where the two do not go together."""
         from featurestore.ingestion.readers.json_rows import read_rows  # loads Numba
 
-        quick = read_rows(block.data, self._as_text)
+        quick = read_rows(block.data, self._as_text, self._room)
         if quick is None:
             return None
         found = _Rows(quick.frame, quick.rows, quick.literal)

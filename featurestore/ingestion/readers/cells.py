@@ -1,0 +1,86 @@
+"""Cells as :mod:`featurestore.ingestion.tokens` fills them, as columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from featurestore.ingestion import tokens as t
+from featurestore.ingestion.text_types import parse_floats
+
+_NUMBERS: Final = t.INT | t.LONG | t.FLOAT | t.DOUBT
+
+
+class SecondLookError(Exception):
+    """A column that is not for here."""
+
+
+def column_of(kinds: np.ndarray, cells: np.ndarray, data: bytes, spare: np.ndarray) -> pl.Series | None:
+    """The values of a column; None where no row has it.
+
+    Args:
+        kinds: of each row.
+        cells: two words for each row, which are copied.
+        data, spare: where the texts are.
+
+    Raises:
+        SecondLookError: its values are of several kinds, or a number is not kept.
+    """
+    found = int(np.bitwise_or.reduce(kinds, initial=0))
+    valid = kinds > t.NULL if found & t.NULL or not kinds.all() else None
+    found &= ~t.NULL
+    if not found:
+        return pl.Series([None], dtype=pl.Null).new_from_index(0, len(kinds)) if kinds.any() else None
+    if found == t.TEXT:
+        # What was there before is no view of these texts.
+        return texts_of(cells.copy() if valid is None else cells * valid[:, np.newaxis], valid, data, spare)
+    if found == t.BOOL:
+        return values_of(pa.bool_(), cells[:, 0] != 0, valid)
+    if not found & ~(t.INT | t.LONG):
+        return values_of(pa.int64(), cells[:, 0].copy(), valid)
+    if found & ~_NUMBERS or found & t.LONG:
+        raise SecondLookError
+    doubles = cells.view(np.float64)[:, 1].copy()
+    if found & t.DOUBT:
+        few = np.flatnonzero(kinds == t.DOUBT)
+        kept = parse_floats(texts_of(cells[few], None, data, spare))
+        if kept.null_count():
+            raise SecondLookError
+        doubles[few] = kept.to_numpy()
+    return values_of(pa.float64(), doubles, valid)
+
+
+def words_of(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+    """Texts in words, and how many bytes each of them is."""
+    width = max(map(len, texts), default=0) // 8 + 1
+    padded = b"".join(text.ljust(8 * width, b"\0") for text in texts)
+    return np.frombuffer(padded, "<u8").reshape(-1, width).copy(), np.array([len(text) for text in texts], np.int64)
+
+
+def texts_of(views: np.ndarray, valid: np.ndarray | None, data: bytes, spare: np.ndarray) -> pl.Series:
+    """Texts by their views, which are kept; where they are not valid, null."""
+    texts = _series(pa.string_view(), len(views), [None, views, data, spare])
+    if valid is None:
+        return texts
+    # Not said to Arrow: it would keep all buffers for as long as somebody asks which values are null.
+    return texts.to_frame("").select(pl.when(pl.lit(pl.Series(valid))).then(pl.col(""))).to_series()
+
+
+def values_of(kind: pa.DataType, values: np.ndarray, valid: np.ndarray | None) -> pl.Series:
+    """Numbers or booleans, which are kept; where they are not valid, null."""
+    held = _bits(values) if values.dtype == bool else values
+    return _series(kind, len(values), [None if valid is None else _bits(valid), held])
+
+
+def _bits(flags: np.ndarray) -> np.ndarray:
+    return np.packbits(flags, bitorder="little")
+
+
+def _series(kind: pa.DataType, rows: int, buffers: Sequence[Any]) -> pl.Series:
+    found = pl.from_arrow(pa.Array.from_buffers(kind, rows, [None if held is None else pa.py_buffer(held) for held in buffers]))
+    assert isinstance(found, pl.Series)  # noqa: S101 - narrows polars' union type
+    return found
