@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import NumbaPerformanceWarning
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -33,7 +34,8 @@ def compiled(*signature: Any) -> Callable[[_Function], _Function]:
 
     def compile_now(function: _Function) -> _Function:
         options = {"error_model": "numpy", "nogil": True, "no_cfunc_wrapper": True}
-        with warnings.catch_warnings():
+        # Filters of warnings are the process's: threads that load entries take turns, as they do within Numba anyway.
+        with global_compiler_lock, warnings.catch_warnings():
             warnings.simplefilter("ignore", NumbaPerformanceWarning)
             try:
                 found: _Function = numba.njit(signature, cache=True, **options)(function)
