@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from featurestore.compiling import stamp
 
 ROOT = Path(__file__).parents[1]
@@ -31,11 +33,11 @@ print(answer(21), sum(answer.stats.cache_hits.values()), sum(answer.stats.cache_
 
 READ_TEXT = """
 import numpy as np
-import tokens
+from times import read_instants
 
 text, instants = np.frombuffer(b"2024-02-29T10:20:30Z", np.uint8), np.zeros(1, np.int64)
-read = tokens.read_instants(text, np.array([0, 20]), True, instants)
-print(int(read), instants[0], int(tokens.read_instants(text, np.array([0, 19]), True, instants)))
+read = read_instants(text, np.array([0, 20]), True, instants)
+print(int(read), instants[0], int(read_instants(text, np.array([0, 19]), True, instants)))
 """
 
 
@@ -90,9 +92,17 @@ def test_where_there_is_no_room_at_all_it_is_compiled_each_time(tmp_path: Path) 
 
 
 def test_text_is_read_where_there_is_no_room_at_all(tmp_path: Path) -> None:
-    shutil.copy(ROOT / "featurestore" / "ingestion" / "tokens.py", tmp_path)
+    shutil.copy(ROOT / "featurestore" / "ingestion" / "compiled" / "times.py", tmp_path)
     (tmp_path / "read.py").write_text(READ_TEXT)
     assert printed(tmp_path / "read.py", **no_room(tmp_path)) == [1, 1_709_202_030_000_000, 0]
+
+
+@pytest.mark.parametrize(("reader", "loaded"), [("json_rows", "json_lines"), ("csv_fields", "csv_records")])
+def test_a_reader_loads_no_compiled_loop_but_its_own(reader: str, loaded: str) -> None:
+    code = f"import sys\nimport featurestore.ingestion.readers.{reader}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    entries = {"json_lines", "csv_quotes", "csv_records", "times"}
+    assert {name for name in entries if f"featurestore.ingestion.compiled.{name}" in done.stdout.split()} == {loaded}
 
 
 def test_a_stamp_is_of_what_stands_in_files(tmp_path: Path) -> None:

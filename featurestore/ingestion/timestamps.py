@@ -243,7 +243,7 @@ class TimeReader:
 
 def _quickly(texts: pl.Series, target: pa.TimestampType) -> pl.Series | None:
     """The instants of texts that are all written in the way that most are; None where one is not."""
-    from featurestore.ingestion.tokens import read_instants  # loads Numba
+    from featurestore.ingestion.compiled.times import read_instants  # loads Numba
 
     held = texts.to_arrow()
     _, places, data = held.buffers()

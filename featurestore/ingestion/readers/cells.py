@@ -1,4 +1,4 @@
-"""Cells as :mod:`featurestore.ingestion.tokens` fills them, as columns."""
+"""Cells as :mod:`featurestore.ingestion.compiled` fills them, as columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featurestore.ingestion import tokens as t
+from featurestore.ingestion.compiled import scans
 from featurestore.ingestion.text_types import parse_floats
 
-_NUMBERS: Final = t.INT | t.LONG | t.FLOAT | t.DOUBT
+_NUMBERS: Final = scans.INT | scans.LONG | scans.FLOAT | scans.DOUBT
 
 
 class SecondLookError(Exception):
@@ -31,22 +31,22 @@ def column_of(kinds: np.ndarray, cells: np.ndarray, data: bytes, spare: np.ndarr
         SecondLookError: its values are of several kinds, or a number is not kept.
     """
     found = int(np.bitwise_or.reduce(kinds, initial=0))
-    valid = kinds > t.NULL if found & t.NULL or not kinds.all() else None
-    found &= ~t.NULL
+    valid = kinds > scans.NULL if found & scans.NULL or not kinds.all() else None
+    found &= ~scans.NULL
     if not found:
         return pl.Series([None], dtype=pl.Null).new_from_index(0, len(kinds)) if kinds.any() else None
-    if found == t.TEXT:
+    if found == scans.TEXT:
         # What was there before is no view of these texts.
         return texts_of(cells.copy() if valid is None else cells * valid[:, np.newaxis], valid, data, spare)
-    if found == t.BOOL:
+    if found == scans.BOOL:
         return values_of(pa.bool_(), cells[:, 0] != 0, valid)
-    if not found & ~(t.INT | t.LONG):
+    if not found & ~(scans.INT | scans.LONG):
         return values_of(pa.int64(), cells[:, 0].copy(), valid)
-    if found & ~_NUMBERS or found & t.LONG:
+    if found & ~_NUMBERS or found & scans.LONG:
         raise SecondLookError
     doubles = cells.view(np.float64)[:, 1].copy()
-    if found & t.DOUBT:
-        few = np.flatnonzero(kinds == t.DOUBT)
+    if found & scans.DOUBT:
+        few = np.flatnonzero(kinds == scans.DOUBT)
         kept = parse_floats(texts_of(cells[few], None, data, spare))
         if kept.null_count():
             raise SecondLookError

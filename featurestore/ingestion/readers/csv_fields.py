@@ -1,4 +1,4 @@
-"""Records of CSV read into columns of the types wanted by :mod:`featurestore.ingestion.tokens`.
+"""Records of CSV read into columns of the types wanted by :mod:`featurestore.ingestion.compiled`.
 
 Integers, doubles and booleans come in their type where no value of the block changes; every other column is text.
 """
@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from featurestore.ingestion import tokens as t
 from featurestore.ingestion.casts import polars_type
+from featurestore.ingestion.compiled import scans
+from featurestore.ingestion.compiled.csv_records import scan_records
 from featurestore.ingestion.readers.blocks import line_ends, texts_at
 from featurestore.ingestion.readers.cells import texts_of, values_of, words_of
 from featurestore.ingestion.text_types import parse_floats
@@ -39,14 +40,14 @@ def read_fields(
     while True:
         status = fields.scan({name for name in types if name not in odd})
         misfit: str | None = None
-        if status == t.DONE:
+        if status == scans.DONE:
             try:
                 return fields.frame()
             except _MisfitError as error:
                 misfit = error.column
-        elif status == t.MISFIT:
+        elif status == scans.MISFIT:
             misfit = fields.met
-        if misfit is None or misfit in odd or _kind(types[misfit]) == t.TEXT:
+        if misfit is None or misfit in odd or _kind(types[misfit]) == scans.TEXT:
             return None
         odd.add(misfit)
 
@@ -72,12 +73,12 @@ class _Fields:
         most = min(line_ends(data, len(data)), len(data) // len(types) + 1)
         self._kinds = np.empty((len(types), most), np.uint8)
         self._spare = np.empty(len(data), np.uint8)
-        self._state = np.zeros(t.TRY + 1, np.int64)
+        self._state = np.zeros(scans.TRY + 1, np.int64)
 
     def scan(self, typed: Collection[str]) -> int:
         """Read all fields, those of some columns in their type."""
-        self._wanted = np.array([_kind(kind) if name in typed else t.TEXT for name, kind in self._types.items()], np.uint8)
-        is_text = self._wanted == t.TEXT
+        self._wanted = np.array([_kind(kind) if name in typed else scans.TEXT for name, kind in self._types.items()], np.uint8)
+        is_text = self._wanted == scans.TEXT
         self._slots = np.where(is_text, np.cumsum(is_text), np.cumsum(~is_text)) - 1
         texts, most = int(is_text.sum()), self._kinds.shape[1]
         self._views = _pooled(texts * most * 2).reshape(texts, most, 2)
@@ -85,12 +86,12 @@ class _Fields:
         self._state[:] = 0
         wanted, values = (self._wanted, self._slots, *self._nulls), (self._views, self._words, self._words.view(np.float64))
         text = np.frombuffer(self._data, np.uint8)
-        return int(t.scan_records(text, self._delimiter, *wanted, *values, self._kinds, self._spare, self._state))
+        return int(scan_records(text, self._delimiter, *wanted, *values, self._kinds, self._spare, self._state))
 
     @property
     def met(self) -> str:
         """The column where the scan met a text that does not fit."""
-        return self._names[int(self._state[t.KEY])]
+        return self._names[int(self._state[scans.KEY])]
 
     def frame(self) -> tuple[pl.DataFrame, frozenset[str]]:
         """All columns, and those that are texts.
@@ -98,20 +99,20 @@ class _Fields:
         Raises:
             _MisfitError: a number does not fit the type wanted.
         """
-        texts = frozenset(name for name, kind in zip(self._names, self._wanted, strict=True) if kind == t.TEXT)
+        texts = frozenset(name for name, kind in zip(self._names, self._wanted, strict=True) if kind == scans.TEXT)
         return pl.DataFrame([self._column(place, name in texts) for place, name in enumerate(self._names)]), texts
 
     def _column(self, place: int, is_text: bool) -> pl.Series:
-        name, slot, rows = self._names[place], self._slots[place], int(self._state[t.ROWS])
+        name, slot, rows = self._names[place], self._slots[place], int(self._state[scans.ROWS])
         kinds = self._kinds[place, :rows]
-        valid = kinds > t.NULL
+        valid = kinds > scans.NULL
         some = None if valid.all() else valid
         if is_text:
             return texts_of(self._views[slot, :rows], some, self._data, self._spare).alias(name)
         words = self._words[slot, :rows]
-        if self._wanted[place] == t.BOOL:
+        if self._wanted[place] == scans.BOOL:
             return values_of(pa.bool_(), words != 0, some).alias(name)
-        if self._wanted[place] == t.FLOAT:
+        if self._wanted[place] == scans.FLOAT:
             return values_of(pa.float64(), self._doubles(name, words, kinds), some).alias(name)
         try:
             return values_of(pa.int64(), words, some).cast(polars_type(self._types[name])).alias(name)
@@ -120,7 +121,7 @@ class _Fields:
 
     def _doubles(self, name: str, words: np.ndarray, kinds: np.ndarray) -> np.ndarray:
         """Doubles, those in doubt as the rules of number texts read them."""
-        doubles, few = words.view(np.float64), np.flatnonzero(kinds == t.DOUBT)
+        doubles, few = words.view(np.float64), np.flatnonzero(kinds == scans.DOUBT)
         if len(few):
             places = words[few].astype(np.int64)
             kept = parse_floats(texts_at(self._data, places >> 32, places & 0xFFFFFFFF))
@@ -137,13 +138,13 @@ def _pooled(words: int) -> np.ndarray:
 
 def _kind(wanted: pa.DataType | None) -> int:
     if wanted is None:
-        return t.TEXT
+        return scans.TEXT
     return (
-        t.BOOL
+        scans.BOOL
         if p.is_boolean(wanted)
-        else t.INT
+        else scans.INT
         if p.is_signed_integer(wanted)
-        else t.FLOAT
+        else scans.FLOAT
         if p.is_float64(wanted)
-        else t.TEXT
+        else scans.TEXT
     )

@@ -45,7 +45,7 @@ class Cutter:
 
 
 def _keeps_to_lines(data: bytes, delimiter: bytes) -> bool:
-    from featurestore.ingestion.tokens import quotes_keep_to_lines  # loads Numba
+    from featurestore.ingestion.compiled.csv_quotes import quotes_keep_to_lines  # loads Numba
 
     return bool(quotes_keep_to_lines(np.frombuffer(data, np.uint8), delimiter[0]))
 

@@ -1,4 +1,4 @@
-"""JSON lines of texts, numbers and booleans, read into columns by :mod:`featurestore.ingestion.tokens`.
+"""JSON lines of texts, numbers and booleans, read into columns by :mod:`featurestore.ingestion.compiled`.
 
 A line that holds a list or a record, or is no JSON object at all, is left to the parsers of
 :mod:`featurestore.ingestion.readers.jsonl`, and so is every block with a column that needs a second look: of mixed kinds, or
@@ -13,7 +13,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import polars as pl
 
-from featurestore.ingestion import tokens as t
+from featurestore.ingestion.compiled import scans
+from featurestore.ingestion.compiled.json_lines import scan_lines
 from featurestore.ingestion.readers.blocks import line_ends
 from featurestore.ingestion.readers.cells import SecondLookError, column_of, words_of
 from featurestore.ingestion.readers.room import Room
@@ -53,7 +54,7 @@ def read_rows(data: bytes, as_text: frozenset[str], room: Room) -> JsonRows | No
         return None
     frame = pl.DataFrame(columns) if columns else pl.DataFrame(height=scan.rows)
     literal = frozenset(name for name in as_text & columns.keys() if columns[name].dtype != pl.Null)
-    return JsonRows(frame, scan.taken[: scan.rows], int(scan.state[t.LINE]), literal)
+    return JsonRows(frame, scan.taken[: scan.rows], int(scan.state[scans.LINE]), literal)
 
 
 class _Scan:
@@ -65,7 +66,7 @@ class _Scan:
         self._most = line_ends(data, len(data))
         self.names = _keys_of(data[: data.index(b"\n")])
         self._left = _MOST_NEW
-        self.state = np.zeros(t.TRY + 1, np.int64)
+        self.state = np.zeros(scans.TRY + 1, np.int64)
         self.taken = np.empty(self._most, np.int64)
         self._spare = np.empty(len(data) if b"\\" in data else 0, np.uint8)
         self._cells, self._kinds = room.of(0, self._most)
@@ -79,17 +80,17 @@ class _Scan:
             keys, sizes = self._keys()
             written = np.array([name in self._as_text for name in self.names], np.uint8)
             doubles = self._cells.view(np.float64)
-            status = t.scan_lines(
+            status = scan_lines(
                 self._text, keys, sizes, written, self._cells, doubles, self._kinds, self.taken, self._spare, self.state
             )
-            if status != t.NEW_KEY:
-                return bool(status == t.DONE) and self.rows * 4 >= int(self.state[t.LINE])
+            if status != scans.NEW_KEY:
+                return bool(status == scans.DONE) and self.rows * 4 >= int(self.state[scans.LINE])
             self._grow()
 
     @property
     def rows(self) -> int:
         """Lines that were read."""
-        return int(self.state[t.ROWS])
+        return int(self.state[scans.ROWS])
 
     def column(self, column: int) -> pl.Series | None:
         """The values of a column; None where no row has it.
@@ -107,10 +108,10 @@ class _Scan:
     def _grow(self) -> None:
         """Add the key that was met; where there are too many, none is added any more."""
         if not self._left or not self._make_room(len(self.names) + 1):
-            self.state[t.CLOSED] = 1
+            self.state[scans.CLOSED] = 1
             return
         self._left -= 1
-        self.names.append(self._data[self.state[t.KEY] : self.state[t.KEY_END]].decode())
+        self.names.append(self._data[self.state[scans.KEY] : self.state[scans.KEY_END]].decode())
 
     def _make_room(self, columns: int) -> bool:
         """Whether so many columns have room: each value takes six bytes of the text at least, if most lines have it."""

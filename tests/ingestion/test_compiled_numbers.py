@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from featurestore.ingestion import tokens as t
+from featurestore.ingestion.compiled import scans
 from featurestore.ingestion.readers.json_rows import _Scan
 from featurestore.ingestion.readers.room import Room
 
@@ -40,18 +40,18 @@ def test_numbers_are_those_of_python(texts):
         if not NUMBER.match(text):
             assert kind == 0
         elif not INTEGER.match(text):
-            assert kind in (t.FLOAT, t.DOUBT)
+            assert kind in (scans.FLOAT, scans.DOUBT)
             digits, _, power = text.lower().partition("e")
             if len(digits) <= 15 and not power:
-                assert kind == t.FLOAT
-            if kind == t.FLOAT:
+                assert kind == scans.FLOAT
+            if kind == scans.FLOAT:
                 assert repr(double) == repr(float(text))
         elif abs(int(text)) >= 2**63 or text == "-0":
-            assert kind == t.BEYOND
+            assert kind == scans.BEYOND
         else:
-            assert kind == (t.INT if abs(int(text)) <= 2**53 else t.LONG)
+            assert kind == (scans.INT if abs(int(text)) <= 2**53 else scans.LONG)
             assert whole == int(text)
-            if kind == t.INT:
+            if kind == scans.INT:
                 assert double == int(text)
 
 
