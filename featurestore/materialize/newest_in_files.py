@@ -43,6 +43,7 @@ def write_newest(
         see: gets every batch (keys and event time) and returns the rows that count.
     """
     collected = [(group, Latest(online.key_names)) for group in online.groups]
+    stored = PlainRows(files, frame.collect_schema())
     instants = frame.select(*online.key_names, EVENT_TIME, *_presence(online.groups)).with_row_index(ROW)
     for batch in instants.collect_batches(chunk_size=_SCAN_ROWS):
         rows = online.with_keys(see(batch))
@@ -50,8 +51,8 @@ def write_newest(
             present = rows.filter(pl.all_horizontal(group.names)) if group.suffix else rows
             latest.add(present.select(*online.key_names, EVENT_TIME, ROW))
         if any(latest.is_full for _, latest in collected):
-            _write(online, frame, files, collected)
-    _write(online, frame, files, collected)
+            _write(online, frame, stored, collected)
+    _write(online, frame, stored, collected)
 
 
 def _presence(groups: Sequence[RowGroup]) -> list[pl.Expr]:
@@ -59,34 +60,33 @@ def _presence(groups: Sequence[RowGroup]) -> list[pl.Expr]:
     return [pl.col(name).is_not_null() for group in groups if group.suffix for name in group.names]
 
 
-def _write(online: OnlineRows, frame: pl.LazyFrame, files: Sequence[str], collected: Sequence[tuple[RowGroup, Latest]]) -> None:
+def _write(online: OnlineRows, frame: pl.LazyFrame, stored: PlainRows, collected: Sequence[tuple[RowGroup, Latest]]) -> None:
     for group, latest in collected:
         rows = latest.take()
         if rows is None:
             continue
         if has_ties(rows, online.key_names):
-            ranked = pl.concat(with_features(rows, frame.select(*_RANK), (), _READ_ROWS)).sort(ROW)
+            ranked = pl.concat(with_features(rows, frame.select(*_RANK), stored, _READ_ROWS)).sort(ROW)
             rows = newest_rows(ranked, online.key_names).drop(*_RANK)
         columns = frame.select(*_RANK, *group.names)
-        for part in with_features(rows, columns, files, min(batch_rows(group.codec.fields), _READ_ROWS)):
+        for part in with_features(rows, columns, stored, min(batch_rows(group.codec.fields), _READ_ROWS)):
             online.send(group, part)
     online.flush()
 
 
-def with_features(rows: pl.DataFrame, features: pl.LazyFrame, files: Sequence[str], most: int) -> Iterator[pl.DataFrame]:
+def with_features(rows: pl.DataFrame, features: pl.LazyFrame, stored: PlainRows, most: int) -> Iterator[pl.DataFrame]:
     """Rows with their features beside them, part by part; the last rows first.
 
     The last rows are read on their own: of files in the order of time they hold most of the newest rows, so that the store
-    has work while the others are read. Features that lie plain in the files are read from there.
+    has work while the others are read. Features that lie plain in their files are read from there.
 
     Args:
         rows: with their number in ``features``, ascending.
-        files: whose rows ``features`` are; they may be left out.
+        stored: the same rows in their files.
         most: how many rows of ``features`` are held at once, or as near to it as Polars comes.
     """
     numbers = rows[ROW].to_numpy()
-    stored = PlainRows(files, features.collect_schema())
-    plain = list(stored.types)
+    plain = [name for name in features.collect_schema() if name in stored.types]
     decoded = features.drop(plain)
     behind_gaps = np.flatnonzero(np.diff(numbers, prepend=numbers[0]) > _GAP).tolist()
     tail = int(np.searchsorted(numbers, int(numbers[-1]) + 1 - most))
