@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import polars as pl
@@ -11,6 +10,7 @@ import pyarrow as pa
 
 from featurestore.ingestion.compiled import scans
 from featurestore.ingestion.text_types import parse_floats
+from featurestore.transforms.arrays import series_of
 
 _NUMBERS: Final = scans.INT | scans.LONG | scans.FLOAT | scans.DOUBT
 
@@ -39,9 +39,9 @@ def column_of(kinds: np.ndarray, cells: np.ndarray, data: bytes, spare: np.ndarr
         # What was there before is no view of these texts.
         return texts_of(cells.copy() if valid is None else cells * valid[:, np.newaxis], valid, data, spare)
     if found == scans.BOOL:
-        return values_of(pa.bool_(), cells[:, 0] != 0, valid)
+        return series_of(cells[:, 0] != 0, valid=valid)
     if not found & ~(scans.INT | scans.LONG):
-        return values_of(pa.int64(), cells[:, 0].copy(), valid)
+        return series_of(cells[:, 0].copy().view(np.int64), valid=valid)
     if found & ~_NUMBERS or found & scans.LONG:
         raise SecondLookError
     doubles = cells.view(np.float64)[:, 1].copy()
@@ -51,7 +51,7 @@ def column_of(kinds: np.ndarray, cells: np.ndarray, data: bytes, spare: np.ndarr
         if kept.null_count():
             raise SecondLookError
         doubles[few] = kept.to_numpy()
-    return values_of(pa.float64(), doubles, valid)
+    return series_of(doubles, valid=valid)
 
 
 def words_of(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
@@ -63,24 +63,9 @@ def words_of(texts: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
 
 def texts_of(views: np.ndarray, valid: np.ndarray | None, data: bytes, spare: np.ndarray) -> pl.Series:
     """Texts by their views, which are kept; where they are not valid, null."""
-    texts = _series(pa.string_view(), len(views), [None, views, data, spare])
+    buffers = [None, *map(pa.py_buffer, (views, data, spare))]
+    texts = pl.Series(pl.from_arrow(pa.Array.from_buffers(pa.string_view(), len(views), buffers)))
     if valid is None:
         return texts
     # Not said to Arrow: it would keep all buffers for as long as somebody asks which values are null.
-    return texts.to_frame("").select(pl.when(pl.lit(pl.Series(valid))).then(pl.col(""))).to_series()
-
-
-def values_of(kind: pa.DataType, values: np.ndarray, valid: np.ndarray | None) -> pl.Series:
-    """Numbers or booleans, which are kept; where they are not valid, null."""
-    held = _bits(values) if values.dtype == bool else values
-    return _series(kind, len(values), [None if valid is None else _bits(valid), held])
-
-
-def _bits(flags: np.ndarray) -> np.ndarray:
-    return np.packbits(flags, bitorder="little")
-
-
-def _series(kind: pa.DataType, rows: int, buffers: Sequence[Any]) -> pl.Series:
-    found = pl.from_arrow(pa.Array.from_buffers(kind, rows, [None if held is None else pa.py_buffer(held) for held in buffers]))
-    assert isinstance(found, pl.Series)  # noqa: S101 - narrows polars' union type
-    return found
+    return texts.to_frame("").select(pl.when(pl.lit(series_of(valid))).then(pl.col(""))).to_series()

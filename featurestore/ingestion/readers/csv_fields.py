@@ -15,8 +15,9 @@ from featurestore.ingestion.casts import polars_type
 from featurestore.ingestion.compiled import scans
 from featurestore.ingestion.compiled.csv_records import scan_records
 from featurestore.ingestion.readers.blocks import line_ends, texts_at
-from featurestore.ingestion.readers.cells import texts_of, values_of, words_of
+from featurestore.ingestion.readers.cells import texts_of, words_of
 from featurestore.ingestion.text_types import parse_floats
+from featurestore.transforms.arrays import series_of
 
 p = pa.types
 
@@ -111,11 +112,11 @@ class _Fields:
             return texts_of(self._views[slot, :rows], some, self._data, self._spare).alias(name)
         words = self._words[slot, :rows]
         if self._wanted[place] == scans.BOOL:
-            return values_of(pa.bool_(), words != 0, some).alias(name)
+            return series_of(words != 0, name, valid=some)
         if self._wanted[place] == scans.FLOAT:
-            return values_of(pa.float64(), self._doubles(name, words, kinds), some).alias(name)
+            return series_of(self._doubles(name, words, kinds), name, valid=some)
         try:
-            return values_of(pa.int64(), words, some).cast(polars_type(self._types[name])).alias(name)
+            return series_of(words.view(np.int64), name, valid=some).cast(polars_type(self._types[name]))
         except pl.exceptions.InvalidOperationError:
             raise _MisfitError(name) from None
 
