@@ -61,6 +61,7 @@ class DeltaLog:
         self.lock = threading.RLock()
         self._table: DeltaTable | None = None
         self._transactions: tuple[int, dict[str, int | None]] = (-1, {})
+        self._files: tuple[int, pa.Table | None] = (-1, None)
 
     # -- reading ---------------------------------------------------------------------------------------------------------
 
@@ -122,9 +123,13 @@ class DeltaLog:
 
     def files(self, table: DeltaTable) -> pa.Table:
         """One row for each data file of a version: path, size_bytes, num_records, and ``min.`` and ``max.`` of columns."""
-        with self._translated("read"):
-            # Not pa.table(): it loads pandas to see whether this is one of its frames.
-            return pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all().sort_by("path")
+        version, files = self._files
+        if version != table.version():
+            with self._translated("read"):
+                # Not pa.table(): it loads pandas to see whether this is one of its frames.
+                files = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all().sort_by("path")
+            self._files = (table.version(), files)
+        return files
 
     def commit_actions(self, version: int) -> list[dict[str, Any]] | None:
         """The entries of one commit; None where the log no longer holds it."""

@@ -224,7 +224,7 @@ def column_options(table: pa.Table) -> dict[str, Any]:
 
     Only texts have dictionaries: those of numbers cost four times the time and make files larger. Whole numbers and instants
     are stored as differences. The codec is zstd; numbers with a point that it hardly shrinks have none, and lie in one page a
-    row group, as an array would (see ``plain_columns.py``). Measured in docs/adr/0006-lake-parts.md,
+    row group, as an array would (see ``stored_numbers.py``). Measured in docs/adr/0006-lake-parts.md,
     docs/adr/0015-as-of-piece-by-piece.md and docs/adr/0027-features-where-they-lie.md.
     """
     whole = [

@@ -224,7 +224,13 @@ class _Job:
         if files:
             # In the order of writing, which mostly is that of time; equal rows then end as they do in any other scan.
             ordered = files[::-1]
-            write_newest(online, self._rows.frame(ordered), ordered, lambda batch: self._happened(batch, start, total))
+            write_newest(
+                online,
+                self._rows.frame(ordered),
+                ordered,
+                lambda batch: self._happened(batch, start, total),
+                event_time=self._rows.event_time,
+            )
 
     def _happened(self, batch: pl.DataFrame, start: datetime | None, total: int | None) -> pl.DataFrame:
         """The rows of a batch that count now. Remembers when the first of the others will."""

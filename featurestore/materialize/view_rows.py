@@ -41,10 +41,14 @@ class ViewRows:
         """Whether the view's own table is read."""
         return self.table.kind == "features"
 
+    @property
+    def event_time(self) -> str:
+        """What the column of event times is called in the files."""
+        return EVENT_TIME if self.is_kept else self.source.event_time
+
     def files(self, *, start: datetime | None = None, end: datetime | None = None) -> list[str]:
         """The files, newest first, that may hold rows with an event time in ``[start, end)``."""
-        column = EVENT_TIME if self.is_kept else self.source.event_time
-        return self.table.files(self.version, start=start, end=end, event_time=column)[::-1]
+        return self.table.files(self.version, start=start, end=end, event_time=self.event_time)[::-1]
 
     def frame(self, files: Sequence[str]) -> pl.LazyFrame:
         """Join keys, hidden columns and features of some files."""

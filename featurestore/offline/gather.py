@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from featurestore.offline.pieces import Piece
-from featurestore.offline.take_plain import take_plain
+from featurestore.offline.take_stored import take_stored
 from featurestore.offline.winners import Answered, Asked, Winners
 from featurestore.registry.records import Field
 from featurestore.transforms import engines
@@ -39,7 +39,7 @@ def gather(
     """
     types = {f.name: polars_type(f.type) for f in features}
     answered = Answered.all({name: winners[name] for name in types}, ttl)
-    columns = take_plain(pieces, types, answered, asked)
+    columns = take_stored(pieces, types, answered, asked)
     types = {name: dtype for name, dtype in types.items() if name not in columns}
     if types:
         decoded, engine = _decode(pieces, types, answered, asked, engine)

@@ -24,6 +24,7 @@ from featurestore.transforms.views import ComputedView, named
 
 STATUS: Final = pl.Enum(["PRESENT", "NULL", "NOT_FOUND", "EXPIRED"])
 _NAMES: Final = {asof.FOUND: "PRESENT", asof.NOT_FOUND: "NOT_FOUND", asof.EXPIRED: "EXPIRED"}
+_BY_CODE: Final = pl.Series([_NAMES[code] for code in range(len(_NAMES))], dtype=STATUS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +66,10 @@ def look_up(
     )
     # A GPU takes all at once: it has its own memory, and small pieces leave it idle.
     whole = pieces is None or engine.name == "gpu"
-    taken = [Piece(computed.frame)] if whole or pieces is None else list(pieces)
+    taken = [Piece(lambda: computed.frame)] if whole or pieces is None else list(pieces)
     names = [f.name for f in lookup.features]
-    frames = [piece.frame for piece in taken]
     non_null = names if view.last_non_null else []
-    search = Search(view.name, frames, keys, join_keys, non_null, as_known=as_known, engine=engine)
+    search = Search(view.name, taken, keys, join_keys, non_null, as_known=as_known, engine=engine)
     with named(view.name):
         engine = search.run()
         winners = {name: search.by_feature.get(name, search.newest) for name in names}
@@ -97,12 +97,12 @@ def _statuses(status: Ints, asked: Asked, values: pl.DataFrame) -> pl.DataFrame:
     codes = np.full(asked.count, asof.NOT_FOUND, dtype=np.int8)
     codes[asked.places] = status
     without = int(np.count_nonzero(codes != asof.FOUND))
-    rows = series_of(codes).replace_strict(_NAMES, return_dtype=STATUS)
-    absent = pl.select(pl.when(rows == "PRESENT").then(pl.lit("NULL", dtype=STATUS)).otherwise(rows)).to_series()
+    rows = _BY_CODE.gather(series_of(codes))
 
     def of(column: pl.Series) -> pl.Series:
         if column.null_count() == without:
             return rows.alias(column.name)
-        return pl.select(pl.when(column.is_not_null()).then(rows).otherwise(absent).alias(column.name)).to_series()
+        is_null = column.is_null() & (rows == "PRESENT")
+        return pl.select(pl.when(is_null).then(pl.lit("NULL", dtype=STATUS)).otherwise(rows).alias(column.name)).to_series()
 
     return pl.DataFrame([of(column) for column in values])

@@ -7,11 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, TypeVar
 
 import polars as pl
 
 from featurestore.ingestion.parts import PART_ROWS
+from featurestore.time import EVENT_TIME
 
 Item = TypeVar("Item")
 Data = TypeVar("Data")
@@ -22,19 +24,26 @@ PIECE_ROWS: Final = _AT_ONCE * PART_ROWS
 """Rows of a view in memory at a time, about: a piece is one file of the lake, or small ones together."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Piece:
     """Rows of a view that are worked on at once.
 
     Attributes:
-        frame: the rows; the same, in the same order, each time it is computed.
+        open: gives the rows, lazily; the same, in the same order, each time they are computed.
         stretch: where some of them are had without computing the others, how many are best read at once.
         files: where they are the rows of files, as these hold them and one file after the other: those files.
+        event_time: what the column of event times is called there.
     """
 
-    frame: pl.LazyFrame
+    open: Callable[[], pl.LazyFrame]
     stretch: int | None = None
     files: tuple[str, ...] = ()
+    event_time: str = EVENT_TIME
+
+    @cached_property
+    def frame(self) -> pl.LazyFrame:
+        """The rows. (Planning them takes 2 ms, and where all that is wanted is read from the files, nobody asks.)"""
+        return self.open()
 
 
 def each(

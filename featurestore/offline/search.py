@@ -10,10 +10,12 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from featurestore.offline.pieces import each
+from featurestore.ingestion.stored_numbers import StoredNumbers
+from featurestore.offline.pieces import Piece, each
 from featurestore.offline.winners import NEVER, Asked, Winners
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms import asof, engines
+from featurestore.transforms.casts import INSTANT
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import Ints, Matched, match_events
 from featurestore.transforms.sweep import Sweep, in_order
@@ -59,7 +61,7 @@ class Search:
 
     Args:
         view: its name, for errors.
-        frames: its rows, in pieces.
+        pieces: its rows.
         labels: by join key and ``__instant``.
         non_null: features of which the newest value is wanted.
 
@@ -74,7 +76,7 @@ class Search:
     def __init__(
         self,
         view: str,
-        frames: Sequence[pl.LazyFrame],
+        pieces: Sequence[Piece],
         labels: pl.DataFrame,
         join_keys: Sequence[str],
         non_null: Sequence[str],
@@ -83,7 +85,7 @@ class Search:
         engine: EngineRecord,
     ) -> None:
         self._view = view
-        self._frames = frames
+        self._pieces = pieces
         self._labels = labels
         self._join_keys = tuple(join_keys)
         self._non_null = tuple(non_null)
@@ -94,7 +96,7 @@ class Search:
         """Look into every piece; what computed it."""
         engine = self._engine
         # Newest first: what a later piece answers, earlier ones need not be asked for.
-        pieces = range(len(self._frames))[::-1] if self._labels.drop_nulls(self._join_keys).height else ()
+        pieces = range(len(self._pieces))[::-1] if self._labels.drop_nulls(self._join_keys).height else ()
         for found in each(pieces, self._read, self._look_into, first=self._order_labels):
             engine = engine.merged(found)
         for winners in (self.newest, *self.by_feature.values()):
@@ -105,13 +107,26 @@ class Search:
         self.asked = Asked.of(self._labels, self._join_keys)
         self.newest = Winners(self.asked, self._ties)
         self.by_feature = {name: Winners(self.asked, self._ties) for name in self._non_null}
+        # Rows mostly lie in the order of time, and nothing else is to be done until the first of them are read.
+        self.asked.by_time(np.arange(len(self.asked.ids)))
 
     def _read(self, piece: int) -> tuple[pl.DataFrame, EngineRecord]:
-        valid = [pl.col(name).is_not_null().alias(_VALID + name) for name in self._non_null]
-        columns = [*self._join_keys, EVENT_TIME, *valid]
-        collected, engine = engines.collect(self._frames[piece].select(columns), self._engine)
-        check_rows(self._view, collected)
-        return collected, engine
+        columns, engine = self._as_stored(self._pieces[piece]), self._engine
+        if columns is None:
+            valid = [pl.col(name).is_not_null().alias(_VALID + name) for name in self._non_null]
+            frame = self._pieces[piece].frame.select(*self._join_keys, EVENT_TIME, *valid)
+            columns, engine = engines.collect(frame, self._engine)
+        check_rows(self._view, columns)
+        return columns, engine
+
+    def _as_stored(self, piece: Piece) -> pl.DataFrame | None:
+        """Keys and event times from the files, where they are whole numbers and none is null."""
+        types = {**{key: self._labels.schema[key] for key in self._join_keys}, piece.event_time: INSTANT}
+        stored = None if self._non_null else StoredNumbers(piece.files, types)
+        if stored is None or len(stored.types) < len(types):
+            return None
+        rows = stored.whole()
+        return None if rows is None else rows.rename({piece.event_time: EVENT_TIME})
 
     def _look_into(self, piece: int, read: tuple[pl.DataFrame, EngineRecord]) -> EngineRecord:
         collected, engine = read
@@ -120,7 +135,7 @@ class Search:
         labels, keys = self._answerable(matched, times)
         if not len(labels):
             return engine
-        rows = _Rows(self._frames[piece], self._engine, matched, times)
+        rows = _Rows(self._pieces[piece].frame, self._engine, matched, times)
         find = self._by_sweep(rows)
         if find is None:
             rows = replace(rows, matched=matched.asked_for(keys))
@@ -162,9 +177,11 @@ class Search:
         kernel = asof.AsOf(xp, events, as_known=self._as_known)
 
         def find(labels: Ints, keys: Ints, valid: Ints | None) -> Ints:
-            at = engines.to_device(engine, self.asked.instants[labels])
+            order = self.asked.by_key(labels)
+            asked, at = (engines.to_device(engine, column[order]) for column in (keys, self.asked.instants[labels]))
             mask = None if valid is None else engines.to_device(engine, valid)
-            found: Ints = engines.to_host(engine, kernel.find(engines.to_device(engine, keys), at, mask).rows)
+            found = np.empty_like(order)
+            found[order] = engines.to_host(engine, kernel.find(asked, at, mask).rows)
             return found
 
         return find
@@ -187,5 +204,5 @@ class Search:
         return labels, keys
 
     def _ties(self, piece: int, rows: Ints) -> tuple[Ints, Ints]:
-        arrivals, sequences = _ties(self._frames[piece], self._engine)
+        arrivals, sequences = _ties(self._pieces[piece].frame, self._engine)
         return arrivals[rows], sequences[rows]

@@ -84,7 +84,7 @@ class AsOfRows:
         return replace(
             self,
             computed=replace(self.computed, frame=frame, row_wise=True),
-            split=lambda: iter([Piece(frame, ROW_GROUP_ROWS)]),
+            split=lambda: iter([Piece(lambda: frame, ROW_GROUP_ROWS)]),
         )
 
     def answer(self, labels: pl.DataFrame, *, engine: EngineRecord) -> Answer:
@@ -175,5 +175,5 @@ def open_rows(inputs: Inputs, lookup: ViewLookup, *, until: int | None, as_known
         check_arrival_known(lookup.view.name, computed)
     if windows:
         return WindowRows(lookup, computed, as_known, partial(inputs.window_pieces, lookup.view, computed, until=until))
-    pieces = partial(inputs.pieces, lookup.view, until=until, engine=engine.name)
+    pieces = partial(inputs.pieces, lookup.view, computed, until=until, engine=engine.name)
     return AsOfRows(lookup, computed, as_known, pieces)

@@ -17,18 +17,18 @@ import polars as pl
 
 from featurestore.offline.labels import INSTANT
 from featurestore.transforms import asof
-from featurestore.transforms.arrays import series_of
-from featurestore.transforms.keys import Ints, KeyNumbers, sort_keys
+from featurestore.transforms.keys import Ints, KeyNumbers, number_labels
 
 NEVER: Final = np.iinfo(np.int64).min
 """In the place of an arrival or a sequence that is null."""
+_INT64_MAX: Final = np.iinfo(np.int64).max
 _RIVALS: Final = 1 << 20
 """Rows of one event time that wait for a decision, about: 32 bytes each."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """Labels in the order of key and instant, those with a key.
+    """Labels with a key, in the order in which they came.
 
     Args:
         count: how many labels there are, those without a key among them.
@@ -46,21 +46,42 @@ class Asked:
     @classmethod
     def of(cls, labels: pl.DataFrame, join_keys: Sequence[str]) -> Asked:
         """Labels by join key and ``__instant``."""
-        keys, ids, rows = sort_keys(labels, join_keys, INSTANT)
+        rows = labels.with_row_index("place").drop_nulls(join_keys)
+        keys, ids = number_labels(rows, join_keys)
         return cls(labels.height, keys, rows["place"].cast(pl.Int64).to_numpy(), ids, rows[INSTANT].to_numpy())
 
     def by_time(self, labels: Ints) -> Ints:
         """The order of some of them, given by their places in ascending order, by instant."""
-        if len(labels) == len(self.ids):
-            return self._by_time
-        place = np.full(len(self.ids), -1, dtype=np.int64)
+        return self._order_of(labels, self._by_time)
+
+    def by_key(self, labels: Ints) -> Ints:
+        """Their order by key and instant."""
+        return self._order_of(labels, self._by_key)
+
+    def _order_of(self, labels: Ints, whole: Ints) -> Ints:
+        if len(labels) == len(whole):
+            return whole
+        place = np.full(len(whole), -1, dtype=np.int64)
         place[labels] = np.arange(len(labels))
-        order = place[self._by_time]
+        order = place[whole]
         return order[order >= 0]
 
     @cached_property
     def _by_time(self) -> Ints:
-        return series_of(self.instants).arg_sort().to_numpy().astype(np.int64)
+        return _order(self.instants)
+
+    @cached_property
+    def _by_key(self) -> Ints:
+        if not len(self.ids):
+            return self.ids
+        first, span = int(self.instants.min()), int(np.ptp(self.instants)) + 1
+        if span * self.keys.count > _INT64_MAX:
+            return np.lexsort((self.instants, self.ids))
+        return _order(self.ids * span + (self.instants - first))
+
+
+def _order(values: Ints) -> Ints:
+    return np.argsort(values)
 
 
 Ties = Callable[[int, Ints], tuple[Ints, Ints]]

@@ -21,7 +21,6 @@ _SPARSE: Final = 4
 _SMALL_RANGE: Final = 1 << 20
 """Whole numbers whose range is up to so many times the labels, or so small, are numbered by their value, others by hash."""
 _HUGE: Final = 1 << 62
-_INT64_MAX: Final = (1 << 63) - 1
 
 Ints = np.ndarray[Any, Any]
 
@@ -79,25 +78,18 @@ class KeyNumbers:
         return numbers - self.low if self.low else numbers
 
 
-def sort_keys(labels: pl.DataFrame, join_keys: Sequence[str], instant: str) -> tuple[KeyNumbers, Ints, pl.DataFrame]:
-    """Labels in the order of key and instant: their keys, the number of each row's, and the rows.
+def number_labels(labels: pl.DataFrame, join_keys: Sequence[str]) -> tuple[KeyNumbers, Ints]:
+    """The distinct keys of labels, and the number of each label row's. No part of a key may be null.
 
-    Rows whose key has a null part are left out; ``place`` is where a row stood.
-
-    >>> keys, numbers, rows = sort_keys(pl.DataFrame({"k": ["b", "a", None, "b"], "t": [2, 5, 1, 1]}), ["k"], "t")
-    >>> keys.table.rows(), numbers.tolist(), rows["place"].to_list()
-    ([('a', 0), ('b', 1)], [0, 1, 1], [1, 3, 0])
+    >>> keys, numbers = number_labels(pl.DataFrame({"k": ["b", "a", "b"]}), ["k"])
+    >>> keys.table.rows(), numbers.tolist()
+    ([('a', 0), ('b', 1)], [1, 0, 1])
     """
-    rows = labels.with_row_index("place").drop_nulls(join_keys)
-    dense = _dense(rows, join_keys)
+    dense = _dense(labels, join_keys)
     if dense is not None:
-        order = _order(dense.dense(rows[join_keys[0]]), rows[instant].to_numpy())
-        rows = rows[series_of(order)] if order is not None else rows.sort(*join_keys, instant)
-        return dense, dense.dense(rows[join_keys[0]]), rows
-    rows = rows.sort(*join_keys, instant)
-    ids = _runs(rows, join_keys)
-    table = rows[series_of(_heads(ids))].select(*join_keys, pl.int_range(pl.len(), dtype=pl.Int64).alias(KEY_ID))
-    return KeyNumbers(tuple(join_keys), table.height, table), ids.astype(np.int64), rows
+        return dense, dense.dense(labels[join_keys[0]])
+    table, ids = number_keys(labels, join_keys)
+    return KeyNumbers(tuple(join_keys), table.height, table), ids.to_numpy()
 
 
 def _dense(rows: pl.DataFrame, join_keys: Sequence[str]) -> KeyNumbers | None:
@@ -109,14 +101,6 @@ def _dense(rows: pl.DataFrame, join_keys: Sequence[str]) -> KeyNumbers | None:
     if high - low >= max(_SPARSE * rows.height, _SMALL_RANGE) or max(-low, high) >= _HUGE:
         return None
     return KeyNumbers(tuple(join_keys), high - low + 1, None, low)
-
-
-def _order(numbers: Ints, instants: Ints) -> Ints | None:
-    """The order of pairs, sorted as one integer each; None where they do not fit into one."""
-    first, last, count = int(instants.min()), int(instants.max()), int(numbers.max()) + 1
-    if (last - first + 1) * count > _INT64_MAX:
-        return None
-    return series_of(numbers * (last - first + 1) + (instants - first)).arg_sort().to_numpy()
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +128,7 @@ class Matched:
 
 
 def match_events(events: pl.DataFrame, keys: KeyNumbers) -> Matched:
-    """Number events by the keys of :func:`sort_keys`.
+    """Number events by the keys of :func:`number_labels`.
 
     Keys without a table number all events. With one, where equal keys lie next to each other, as in files sorted by key, only
     the first of each run is looked for, the runs are the numbers, and all events are matched. Else events get the numbers of

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.ingestion.plain_columns import PlainRows
+from featurestore.ingestion.stored_numbers import StoredNumbers
 from featurestore.materialize import newest_in_files
 from featurestore.materialize.newest_in_files import ROW, with_features
 
@@ -46,7 +46,7 @@ def test_each_row_gets_its_own_features(
             pq.write_table(table, files[-1], row_group_size=group, compression="none", use_dictionary=dictionaries)
             start += height
         with patch.object(newest_in_files, "_GAP", gap):
-            stored = PlainRows([*map(str, files)], features.schema)
+            stored = StoredNumbers([*map(str, files)], features.schema)
             parts = list(with_features(rows, pl.scan_parquet(files).select("n", "f", "s"), stored, most))
     found = pl.concat(parts).sort("n").select("key", "n", "s", "f")
     assert found.rows() == [(f"k{i}", i, f"v{i}" if i % 3 else None, i / 7) for i in chosen]
@@ -55,6 +55,6 @@ def test_each_row_gets_its_own_features(
 def test_the_last_rows_come_first() -> None:
     """Most of the newest rows are there, and the store can begin with them."""
     rows = pl.DataFrame({"key": [0, 1, 2, 3], ROW: [0, 5, 8, 9]}, schema_overrides={ROW: pl.UInt32})
-    parts = list(with_features(rows, pl.LazyFrame({"n": range(10)}), PlainRows((), {}), 2))
+    parts = list(with_features(rows, pl.LazyFrame({"n": range(10)}), StoredNumbers((), {}), 2))
     assert parts[0].drop(ROW).rows() == [(2, 8), (3, 9)]
     assert pl.concat(parts).drop(ROW).sort("key").rows() == [(0, 0), (1, 5), (2, 8), (3, 9)]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from featurestore.transforms.keys import match_events, sort_keys
+from featurestore.transforms.keys import match_events, number_labels
 
 END = 1 << 63
 VALUES: dict[str, tuple[list[Any], list[pl.DataType]]] = {
@@ -42,8 +42,8 @@ def test_an_event_and_a_label_have_one_number_exactly_where_their_keys_are_equal
     if in_runs:
         events = [key for value in values for key in events if key is value or key == value]
     names = [f"k{i}" for i in range(len(types))]
-    asked = frame(labels, types).with_columns(t=pl.int_range(pl.len(), dtype=pl.Int64))
-    known_keys, ids, rows = sort_keys(asked, names, "t")
+    asked = frame(labels, types).with_row_index("place").drop_nulls(names)
+    known_keys, ids = number_labels(asked, names)
     matched = match_events(frame(events, types), known_keys)
     if only_asked:
         matched = matched.asked_for(ids)
@@ -51,12 +51,7 @@ def test_an_event_and_a_label_have_one_number_exactly_where_their_keys_are_equal
     places = np.arange(len(events)) if matched.places is None else matched.places
     by_event = dict(zip(places.tolist(), matched.keys.tolist(), strict=True))
     whole = [not (key is None or (isinstance(key, tuple) and None in key)) for key in labels]
-    assert sorted(rows["place"].to_list()) == [i for i, known in enumerate(whole) if known]
-    for number, label in zip(numbers.tolist(), rows["place"].to_list(), strict=True):
+    assert asked["place"].to_list() == [i for i, known in enumerate(whole) if known]
+    for number, label in zip(numbers.tolist(), asked["place"].to_list(), strict=True):
         for place, event in enumerate(events):
             assert (number >= 0 and by_event.get(place) == number) == (event == labels[label])
-
-
-def test_labels_come_in_the_order_of_key_and_instant() -> None:
-    _, ids, rows = sort_keys(pl.DataFrame({"k": ["b", "a", "b", "a"], "t": [1, 2, 0, 2]}), ["k"], "t")
-    assert (ids.tolist(), rows["t"].to_list()) == ([0, 0, 1, 1], [2, 2, 0, 1])

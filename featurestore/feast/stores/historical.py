@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 import duckdb
@@ -169,10 +170,10 @@ class Retrieval:
 def _pieces(rows: pl.LazyFrame, groups: tuple[int, int] | None) -> list[Piece]:
     """The rows in pieces of whole row groups where their sizes are known and small."""
     if groups is None or groups[1] > PART_ROWS:
-        return [Piece(rows)]
+        return [Piece(lambda: rows)]
     count, group = groups
     size = PART_ROWS // group * group
-    return [Piece(rows.slice(start, size), group) for start in range(0, count, size)]
+    return [Piece(partial(rows.slice, start, size), group) for start in range(0, count, size)]
 
 
 def _part(view: Any, refs: Sequence[str], *, full: bool) -> Part:

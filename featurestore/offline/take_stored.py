@@ -1,4 +1,4 @@
-"""Features that lie plain in their files, taken from there: no row that answers nothing is decoded."""
+"""Features that are numbers, taken from the files: read as they lie there, or decoded a row group at a time."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from featurestore.ingestion.plain_columns import Group, PlainRows
+from featurestore.ingestion.stored_numbers import Group, StoredNumbers
 from featurestore.offline.pieces import Piece
 from featurestore.offline.winners import Answered, Asked
-from featurestore.transforms.arrays import series_of
 from featurestore.transforms.keys import Ints
 
 _THREADS: Final = 4
 
 
-def take_plain(
+def take_stored(
     pieces: Sequence[Piece], types: Mapping[str, pl.DataType], answered: Sequence[Answered], asked: Asked
 ) -> dict[str, pl.Series]:
-    """For all labels the values of those features that lie plain in all files of the pieces that answer; else null.
+    """For all labels the values of those features that all files of the pieces that answer have as numbers; else null.
 
     Args:
         types: of the features.
@@ -32,10 +31,11 @@ def take_plain(
     used = sorted({number for some in answered for number in np.flatnonzero(np.bincount(some.pieces)).tolist()})
     if not used or not all(pieces[number].files for number in used):
         return {}
-    opened = {number: PlainRows(pieces[number].files, types) for number in used}
-    first = opened[used[0]].types
-    names = [name for name in first if all(name in rows.types for rows in opened.values())]
-    columns = {name: np.zeros(asked.count, first[name]) for name in names}
+    opened = {number: StoredNumbers(pieces[number].files, types) for number in used}
+    first = opened[used[0]]
+    columns = {
+        name: first.array(name, asked.count) for name in first.types if all(name in rows.types for rows in opened.values())
+    }
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "featurestore-gather") as pool:
         for done in [pool.submit(read) for read in _reads(opened, answered, asked, columns)]:
             done.result()
@@ -43,12 +43,12 @@ def take_plain(
     for some in answered:
         valid = np.zeros(asked.count, dtype=np.bool_)
         valid[asked.places[some.labels]] = True
-        found |= {name: series_of(columns[name], valid=valid) for name in some.names if name in columns}
+        found |= {name: first.series(name, columns[name], valid=valid) for name in some.names if name in columns}
     return found
 
 
 def _reads(
-    opened: Mapping[int, PlainRows], answered: Sequence[Answered], asked: Asked, columns: Mapping[str, Any]
+    opened: Mapping[int, StoredNumbers], answered: Sequence[Answered], asked: Asked, columns: Mapping[str, Any]
 ) -> Iterator[Callable[[], None]]:
     """For each row group that holds an answer what copies its values to their labels."""
     for some in answered:
