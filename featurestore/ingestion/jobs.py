@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from featurestore.allocation import share_freed_memory
 from featurestore.errors import IngestionError
 from featurestore.ingestion.batches import Batch, Landed, Progress, Target, counts_of, make_report
 from featurestore.ingestion.inputs import LocalInput, resolve_inputs
@@ -55,6 +56,7 @@ def ingest(
         IngestionError: data that cannot land; names file, row and column.
         ValidationError: an expectation of policy ``reject`` failed.
     """
+    share_freed_memory()
     target = Target(source, lake, catalog, clock)
     started = time.monotonic()
     inputs = resolve_inputs(data, lake.storage)

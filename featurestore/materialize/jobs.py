@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import polars as pl
 
+from featurestore.allocation import share_freed_memory
 from featurestore.errors import RequestError
 from featurestore.materialize.feature_table import bring_up, has_table
 from featurestore.materialize.newest_in_files import write_newest
@@ -66,6 +67,7 @@ def materialize(
         ValidationError: a view's rows fail an expectation of policy ``reject``; nothing of that view was written.
         OnlineStoreUnavailableError: the store does not answer.
     """
+    share_freed_memory()
     definitions = project.definitions
     chosen = (
         [view for view in definitions.views.values() if view.online]

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from featurestore.allocation import share_freed_memory
 from featurestore.features import ResolvedFeatures, ViewLookup, reference_text, references_of, resolve_features
 from featurestore.ingestion.object_storage import open_storage
 from featurestore.ingestion.parts import column_options
@@ -69,6 +70,7 @@ def get_historical_features(
         RetrievalError: labels or features that cannot be used.
         NotFoundError: an unknown service, view or feature.
     """
+    share_freed_memory()
     inputs = Inputs.of(project, versions)
     resolved = resolve_features(
         inputs.definitions,
