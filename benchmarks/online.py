@@ -4,8 +4,9 @@
 
 One Valkey server holds the rows of both sides; each is served by one worker. The load comes from a process of its own
 (``http_load.py``); with two cores it competes with the server, so two figures stand side by side: seconds a request by the wall
-(closed loop, 8 connections) and CPU seconds of the server process a request. Then latency at one constant rate for both (half
-of what Feast managed), counted from the instant when a request was due. ``empty`` and ``mget`` are answered by a plain ASGI
+(closed loop, 8 connections) and CPU seconds of the server process a request. Then latency at constant rates for both, half and
+four fifths of what Feast managed, counted from the instant when a request was due; beside it, for one entity, that of an empty
+answer at the same rate: what the machine takes to wake client and server. ``empty`` and ``mget`` are answered by a plain ASGI
 application on our server. Answers are asserted equal first, over HTTP on both sides, and in process.
 """
 
@@ -30,7 +31,12 @@ from harness import ROOT, print_row
 sys.path.insert(0, str(ROOT.parent))
 
 FEAST = "feast serve 0.67"
+EMPTY = "an empty ASGI answer, same server"
 CONNECTIONS = 8
+SHARES = {"half": 0.5, "four fifths": 0.8}
+"""Rates of the open loop, of what Feast managed."""
+LEAST = 1_000
+"""Requests of a run of the open loop with one entity, so that its p99 is not the third worst of a few hundred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,15 @@ def load(server: sides.Server, requests: list[str], seconds: float, rate: float 
     return Loaded(found["seconds"] / count, cpu / count, found["latencies"]["p50"], found["latencies"]["p99"])
 
 
-def in_turns(runs: dict[str, Any], options: argparse.Namespace, rate: float | None = None) -> dict[str, Loaded]:
+def in_turns(
+    runs: dict[str, Any], options: argparse.Namespace, rate: float | None = None, seconds: float | None = None
+) -> dict[str, Loaded]:
     """Each side once a round, after a short one that does not count: the medians."""
+    seconds = options.seconds if seconds is None else seconds
     taken: dict[str, list[Loaded]] = {side: [] for side in runs}
     for number in range(options.rounds + 1):
         for side, (server, requests) in runs.items():
-            result = load(server, requests, options.seconds if number else min(1.0, options.seconds), rate)
+            result = load(server, requests, seconds if number else min(1.0, seconds), rate)
             if number:
                 taken[side].append(result)
     names = ("wall", "cpu", "p50", "p99")
@@ -110,7 +119,7 @@ def assert_equal(ours: sides.Server, feast: sides.Server | None, rows: Any, keys
             assert {name: found[name] for name in names} == expected
 
 
-def against_feast(ours: sides.Server, feast: sides.Server, options: argparse.Namespace) -> None:
+def against_feast(ours: sides.Server, feast: sides.Server, floor: sides.Server, options: argparse.Namespace) -> None:
     """Requests a second, CPU and latency."""
     goals = {("ten", 1): 40.0, ("ten", 100): 60.0}
     for shape in [Shape(service, count) for service in sides.SERVICES for count in (1, 10, 100)]:
@@ -129,16 +138,25 @@ def against_feast(ours: sides.Server, feast: sides.Server, options: argparse.Nam
         print_row(f"HTTP, {shape}, closed loop, p99", FEAST, mine.p99, theirs.p99, 10.0 if shape.entities == 1 else None)
         print_row(f"HTTP as Feast's clients ask, {shape}, server CPU", FEAST, taken["route"].cpu, theirs.cpu, None)
         if shape.entities in (1, 100):
-            rate = 0.5 / theirs.wall
-            slow = in_turns({side: runs[side] for side in ("ours", "feast")}, options, rate)
-            for what in ("p50", "p99"):
-                print_row(
-                    f"HTTP, {shape}, open loop at {rate:.0f} requests/s, {what}",
-                    FEAST,
-                    getattr(slow["ours"], what),
-                    getattr(slow["feast"], what),
-                    10.0 if what == "p99" and shape.entities == 1 else None,
-                )
+            paced = {side: runs[side] for side in ("ours", "feast")}
+            if shape.entities == 1:
+                paced["empty"] = (floor, [sides.post("/empty", "{}")])
+            at_a_rate(shape, paced, 1 / theirs.wall, options)
+
+
+def at_a_rate(shape: Shape, runs: dict[str, Any], most: float, options: argparse.Namespace) -> None:
+    """Latency in the open loop, at shares of the requests a second that Feast managed."""
+    for share, part in SHARES.items():
+        rate = part * most
+        seconds = options.seconds if options.small or shape.entities > 1 else max(options.seconds, LEAST / rate)
+        taken = in_turns(runs, options, rate, seconds)
+        work = f"HTTP, {shape}, open loop at {rate:.0f} requests/s ({share} of Feast's)"
+        for what in ("p50", "p99"):
+            figure = {side: getattr(result, what) for side, result in taken.items()}
+            goal = 10.0 if what == "p99" and shape.entities == 1 else None
+            print_row(f"{work}, {what}", FEAST, figure["ours"], figure["feast"], goal)
+            if what == "p99" and "empty" in figure:
+                print_row(f"{work}, {what}", EMPTY, figure["ours"], figure["empty"], None)
 
 
 def against_floor(ours: sides.Server, floor: sides.Server, prefix: str, options: argparse.Namespace) -> None:
@@ -157,7 +175,7 @@ def against_floor(ours: sides.Server, floor: sides.Server, prefix: str, options:
     for what in ("wall", "cpu"):
         figure = {side: getattr(result, what) for side, result in taken.items()}
         name = "wall of a request" if what == "wall" else "server CPU of a request"
-        print_row(f"HTTP, {one}, {name}", "an empty ASGI answer, same server", figure["one"], figure["empty"], 0.5)
+        print_row(f"HTTP, {one}, {name}", EMPTY, figure["one"], figure["empty"], 0.5)
         print_row(f"HTTP, {one}, {name}", "MGET without decoding, same server", figure["one"], figure["mget one"], None)
         print_row(f"HTTP, {many}, {name}", "MGET without decoding, same server", figure["many"], figure["mget many"], 1 / 3)
 
@@ -246,7 +264,7 @@ def main() -> None:
         against_floor(ours, floor, prefix, options)
         while_writing(ours, project, options)
         if feast is not None:
-            against_feast(ours, feast, options)
+            against_feast(ours, feast, floor, options)
 
 
 def land_more(project: Path, options: argparse.Namespace) -> None:

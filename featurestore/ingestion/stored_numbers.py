@@ -54,7 +54,7 @@ class StoredNumbers:
     """Rows of files, one file after the other, by their number: the columns that can be had this way in all of them.
 
     Args:
-        files: paths of Parquet files; none of their columns counts where one is remote, or where there are many small ones.
+        files: paths of Parquet files; none of their columns counts where one is remote or unreadable, or where there are many.
         schema: columns that may, and the types in which they are wanted.
 
     Attributes:
@@ -65,7 +65,10 @@ class StoredNumbers:
     def __init__(self, files: Sequence[str], schema: Mapping[str, pl.DataType]) -> None:
         wanted = {name: dtype for name, dtype in schema.items() if dtype in _ARRAYS}
         few = 0 < len(files) <= _MOST_FILES and not any("://" in file for file in files)
-        opened = [FileNumbers(file, wanted) for file in files] if few and wanted else []
+        try:
+            opened = [FileNumbers(file, wanted) for file in files] if few and wanted else []
+        except (OSError, pa.ArrowException):
+            opened = []  # whoever reads them otherwise says what is wrong with them
         self.types = {name: dtype for name, dtype in wanted.items() if opened and all(name in file.names for file in opened)}
         self._groups = [(file, group) for file in opened for group in range(len(file.rows))]
         self._starts = np.cumsum([0, *(file.rows[group] for file, group in self._groups)])

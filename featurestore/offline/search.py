@@ -31,7 +31,7 @@ Find = Callable[[Ints, Ints, Ints | None], Ints]
 class _Rows:
     """Rows of a piece, numbered by key. What orders ties is read when it is asked for, which is seldom."""
 
-    frame: pl.LazyFrame
+    piece: Piece
     engine: EngineRecord
     matched: Matched
     times: Ints
@@ -47,11 +47,11 @@ class _Rows:
     @cached_property
     def ties(self) -> tuple[Ints, Ints]:
         """Arrivals and sequences of the piece."""
-        return _ties(self.frame, self.engine)
+        return _ties(self.piece, self.engine)
 
 
-def _ties(frame: pl.LazyFrame, engine: EngineRecord) -> tuple[Ints, Ints]:
-    columns, _ = engines.collect(frame.select(ARRIVAL_TIME, SEQUENCE), engine)
+def _ties(piece: Piece, engine: EngineRecord) -> tuple[Ints, Ints]:
+    columns, _ = engines.collect(piece.frame.select(ARRIVAL_TIME, SEQUENCE), engine)
     arrivals, sequences = (column.to_physical().fill_null(NEVER).to_numpy() for column in columns)
     return arrivals, sequences
 
@@ -135,7 +135,7 @@ class Search:
         labels, keys = self._answerable(matched, times)
         if not len(labels):
             return engine
-        rows = _Rows(self._pieces[piece].frame, self._engine, matched, times)
+        rows = _Rows(self._pieces[piece], self._engine, matched, times)
         find = self._by_sweep(rows)
         if find is None:
             rows = replace(rows, matched=matched.asked_for(keys))
@@ -204,5 +204,5 @@ class Search:
         return labels, keys
 
     def _ties(self, piece: int, rows: Ints) -> tuple[Ints, Ints]:
-        arrivals, sequences = _ties(self._pieces[piece].frame, self._engine)
+        arrivals, sequences = _ties(self._pieces[piece], self._engine)
         return arrivals[rows], sequences[rows]

@@ -121,13 +121,16 @@ def test_files_together_give_their_rows_one_after_the_other(
     assert taken.equals(expected[rows.tolist()].select(taken.columns), null_equal=True)
 
 
-def test_many_remote_and_large_files_are_left_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_many_remote_large_and_broken_files_are_left_to_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "file.parquet"
     pq.write_table(table_of([1.0, 2.0], 0), path, row_group_size=1)
     assert StoredNumbers([str(path)] * 16, SCHEMA).count == 32
     assert not StoredNumbers([str(path)] * 17, SCHEMA).types
     assert not StoredNumbers([f"s3://bucket{path}"], SCHEMA).types
     assert not StoredNumbers([], SCHEMA).types
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 and no more")
+    for name in ("absent.parquet", "broken.parquet"):
+        assert not StoredNumbers([str(path), str(tmp_path / name)], SCHEMA).types
     monkeypatch.setattr("featurestore.ingestion.stored_numbers._MOST_ROWS", 1)
     stored = StoredNumbers([str(path)], {"whole": pl.Int64()})
     assert (stored.types, stored.whole()) == ({"whole": pl.Int64()}, None)
