@@ -74,9 +74,9 @@ class StoredNumbers:
         self._starts = np.cumsum([0, *(file.rows[group] for file, group in self._groups)])
         self.count = int(self._starts[-1])
 
-    def array(self, name: str, count: int) -> np.ndarray[Any, Any]:
-        """Room for so many values of a column, all 0."""
-        return np.zeros(count, _ARRAYS[self.types[name]])
+    def arrays(self, names: Iterable[str], count: int) -> dict[str, np.ndarray[Any, Any]]:
+        """Room for so many values of columns, all 0."""
+        return borrowed({name: _ARRAYS[self.types[name]] for name in names}, count)
 
     def series(self, name: str, values: np.ndarray[Any, Any], *, valid: np.ndarray[Any, Any] | None = None) -> pl.Series:
         """Values of a column in its type."""
@@ -95,7 +95,7 @@ class StoredNumbers:
 
     def take(self, rows: Rows, names: Sequence[str]) -> list[pl.Series]:
         """The values of some rows."""
-        taken = {name: self.array(name, len(rows)) for name in names}
+        taken = self.arrays(names, len(rows))
         for read, chosen, within in self.by_group(rows):
             for column, values in zip(taken.values(), read(names), strict=True):
                 column[chosen] = values[within]
@@ -105,12 +105,10 @@ class StoredNumbers:
         """All rows of these columns; None where they are too many for one frame."""
         if self.count > _MOST_ROWS:
             return None
-        columns = {name: borrowed(self.count, _ARRAYS[dtype]) for name, dtype in self.types.items()}
+        columns = self.arrays(self.types, self.count)
         for (file, group), start, end in zip(self._groups, self._starts, self._starts[1:], strict=False):
             for column, values in zip(columns.values(), file.read(group, list(columns)), strict=True):
                 column[start:end] = values
-        # Arrow's allocator is the only other one here that keeps what it once had.
-        pa.default_memory_pool().release_unused()
         return pl.DataFrame([self.series(name, values) for name, values in columns.items()])
 
 

@@ -33,9 +33,8 @@ def take_stored(
         return {}
     opened = {number: StoredNumbers(pieces[number].files, types) for number in used}
     first = opened[used[0]]
-    columns = {
-        name: first.array(name, asked.count) for name in first.types if all(name in rows.types for rows in opened.values())
-    }
+    names = [name for name in first.types if all(name in rows.types for rows in opened.values())]
+    columns = first.arrays(names, asked.count)
     with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1), "featurestore-gather") as pool:
         for done in [pool.submit(read) for read in _reads(opened, answered, asked, columns)]:
             done.result()

@@ -6,11 +6,15 @@
 from __future__ import annotations
 
 import mmap
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+
+_LINE: Final = 64
+"""Bytes of a cache line: columns begin at one."""
 
 
 def series_of(values: np.ndarray[Any, Any], name: str = "", *, valid: np.ndarray[Any, Any] | None = None) -> pl.Series:
@@ -29,11 +33,25 @@ def series_of(values: np.ndarray[Any, Any], name: str = "", *, valid: np.ndarray
     return pl.Series(name, pl.from_arrow(array))
 
 
-def borrowed(count: int, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Room for so many values, all 0, which the system has back once nobody holds it; an allocator might keep it for long."""
-    if not count or not hasattr(mmap, "MAP_ANONYMOUS"):
-        return np.zeros(count, dtype)
-    room = mmap.mmap(-1, dtype.itemsize * count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+def borrowed(dtypes: Mapping[str, np.dtype[Any]], count: int) -> dict[str, np.ndarray[Any, Any]]:
+    """Columns of so many values, all 0, in memory of their own.
+
+    The system has it back once nobody holds any of them, which an allocator might put off for long, and gives it in large pages
+    where it has some: a fault for each small one costs more than its bytes.
+    """
+    sizes = [-(-dtype.itemsize * count // _LINE) * _LINE for dtype in dtypes.values()]
+    room = _mapped(sum(sizes))
+    starts = np.cumsum([0, *sizes]).tolist()
+    return {
+        name: room[start : start + dtype.itemsize * count].view(dtype)
+        for (name, dtype), start in zip(dtypes.items(), starts, strict=False)
+    }
+
+
+def _mapped(size: int) -> np.ndarray[Any, Any]:
+    if not size or not hasattr(mmap, "MAP_ANONYMOUS"):
+        return np.zeros(size, dtype=np.uint8)
+    room = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         room.madvise(mmap.MADV_HUGEPAGE)
-    return np.frombuffer(room, dtype)
+    return np.frombuffer(room, dtype=np.uint8)
