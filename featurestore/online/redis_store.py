@@ -266,8 +266,10 @@ def _pipeline(client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
 
 def _exchange(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
     try:
-        # redis-py looks at each argument before it packs them, which takes as long as all else that it does.
-        connection.send_packed_command([hiredis.pack_command(tuple(call)) for call in calls])
+        for call in calls:
+            # One by one: the server works on the first while the next is packed. redis-py looks at each argument before it
+            # packs them, which takes as long as all else that it does.
+            connection.send_packed_command([hiredis.pack_command(tuple(call))])
         return [_answer(connection) for _ in calls]
     except BaseException:
         connection.disconnect()  # what was not read yet would be taken for the answers to others
