@@ -22,6 +22,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from featurestore.time import EVENT_TIME
 from featurestore.transforms.arrays import borrowed, series_of
 from featurestore.transforms.casts import INSTANT
 
@@ -110,6 +111,19 @@ class StoredNumbers:
             for column, values in zip(columns.values(), file.read(group, list(columns)), strict=True):
                 column[start:end] = values
         return pl.DataFrame([self.series(name, values) for name, values in columns.items()])
+
+
+def read_instants(files: Sequence[str], keys: Mapping[str, pl.DataType], event_time: str) -> pl.DataFrame | None:
+    """Join keys and ``__event_time`` of all rows; None where they are not all such columns, or too many for one frame.
+
+    Args:
+        keys: the types of the join keys.
+        event_time: what the column of event times is called in the files.
+    """
+    types = {**keys, event_time: INSTANT}
+    stored = StoredNumbers(files, types)
+    rows = stored.whole() if len(stored.types) == len(types) else None
+    return None if rows is None else rows.rename({event_time: EVENT_TIME})
 
 
 class FileNumbers:

@@ -14,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from featurestore.ingestion.readers.ahead import map_ahead
-from featurestore.ingestion.stored_numbers import StoredNumbers
+from featurestore.ingestion.stored_numbers import StoredNumbers, read_instants
 from featurestore.materialize.feature_table import batch_rows
 from featurestore.materialize.newest import Latest, has_ties, newest_rows
 from featurestore.materialize.online_rows import OnlineRows, RowGroup
@@ -74,16 +74,11 @@ def _numbers(
     online: OnlineRows, schema: pl.Schema, files: Sequence[str], event_time: str
 ) -> Generator[pl.DataFrame, None, int | None]:
     """The same of the first files, as long as these are numbers; how many rows that were where others follow, else None."""
-    types = {**{name: schema[name] for name in online.key_names}, event_time: schema[EVENT_TIME]}
-
-    def read(file: str) -> pl.DataFrame | None:
-        stored = StoredNumbers([file], types)
-        return stored.whole() if len(stored.types) == len(types) else None
-
+    keys = {name: schema[name] for name in online.key_names}
     before, held = 0, pl.DataFrame()
-    for rows in map_ahead(read, files):
+    for rows in map_ahead(lambda file: read_instants([file], keys, event_time), files):
         if rows is not None:
-            held = held.vstack(rows.rename({event_time: EVENT_TIME}))
+            held = held.vstack(rows)
         # Small files together.
         if held.height and (rows is None or held.height >= _READ_ROWS):
             yield held.rechunk().with_row_index(ROW, offset=before)

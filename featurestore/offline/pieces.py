@@ -51,7 +51,7 @@ def each(
 ) -> list[Result]:
     """What ``work`` makes of what ``read`` gives for each item, in their order.
 
-    One thread reads, by all cores as it is; with two cores this thread works, with more of them some others do. Every thread
+    One thread reads; with two cores this thread works, with more of them some others do. Every thread
     costs memory, since allocators keep for each what it freed: reading 2,000,000 rows in two threads took 100 MB more.
 
     Args:

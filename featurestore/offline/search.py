@@ -10,12 +10,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from featurestore.ingestion.stored_numbers import StoredNumbers
+from featurestore.ingestion.stored_numbers import read_instants
 from featurestore.offline.pieces import Piece, each
 from featurestore.offline.winners import NEVER, Asked, Winners
 from featurestore.time import ARRIVAL_TIME, EVENT_TIME, SEQUENCE
 from featurestore.transforms import asof, engines
-from featurestore.transforms.casts import INSTANT
 from featurestore.transforms.engines import EngineRecord
 from featurestore.transforms.keys import Ints, Matched, match_events
 from featurestore.transforms.sweep import Sweep, in_order
@@ -121,12 +120,8 @@ class Search:
 
     def _as_stored(self, piece: Piece) -> pl.DataFrame | None:
         """Keys and event times from the files, where they are whole numbers and none is null."""
-        types = {**{key: self._labels.schema[key] for key in self._join_keys}, piece.event_time: INSTANT}
-        stored = None if self._non_null else StoredNumbers(piece.files, types)
-        if stored is None or len(stored.types) < len(types):
-            return None
-        rows = stored.whole()
-        return None if rows is None else rows.rename({piece.event_time: EVENT_TIME})
+        keys = {key: self._labels.schema[key] for key in self._join_keys}
+        return None if self._non_null else read_instants(piece.files, keys, piece.event_time)
 
     def _look_into(self, piece: int, read: tuple[pl.DataFrame, EngineRecord]) -> EngineRecord:
         collected, engine = read

@@ -21,7 +21,6 @@ from featurestore.transforms.keys import Ints, KeyNumbers, number_labels
 
 NEVER: Final = np.iinfo(np.int64).min
 """In the place of an arrival or a sequence that is null."""
-_INT64_MAX: Final = np.iinfo(np.int64).max
 _RIVALS: Final = 1 << 20
 """Rows of one event time that wait for a decision, about: 32 bytes each."""
 
@@ -68,20 +67,13 @@ class Asked:
 
     @cached_property
     def _by_time(self) -> Ints:
-        return _order(self.instants)
+        return np.argsort(self.instants)
 
     @cached_property
     def _by_key(self) -> Ints:
         if not len(self.ids):
             return self.ids
-        first, span = int(self.instants.min()), int(np.ptp(self.instants)) + 1
-        if span * self.keys.count > _INT64_MAX:
-            return np.lexsort((self.instants, self.ids))
-        return _order(self.ids * span + (self.instants - first))
-
-
-def _order(values: Ints) -> Ints:
-    return np.argsort(values)
+        return np.argsort(asof.Packing(np, self.ids, self.instants).pack(self.ids, self.instants))
 
 
 Ties = Callable[[int, Ints], tuple[Ints, Ints]]
