@@ -15,6 +15,7 @@ A row is a header, the fixed-width values, the end offsets of the variable-width
 A codec is compiled once per schema. Encoding works on whole Arrow columns; decoding on lists of rows.
 """
 
+from featurestore.codec.bytes_column import BytesColumn
 from featurestore.codec.header import ORDER_END, ORDER_START, decode_order, encode_order
 from featurestore.codec.row_reader import RowReader
 from featurestore.codec.rows import RowCodec, schema_digest
@@ -23,6 +24,7 @@ from featurestore.codec.whole_rows import WholeReader
 __all__ = [
     "ORDER_END",
     "ORDER_START",
+    "BytesColumn",
     "RowCodec",
     "RowReader",
     "WholeReader",

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from featurestore.codec.bytes_column import BytesColumn
 from featurestore.codec.columns import EMPTY_BYTES, FixedColumn, VariableColumn, make_column, null_mask, numbers
 from featurestore.codec.header import BIAS, CODEC_VERSION, HEADER
 from featurestore.codec.row_reader import RowReader
@@ -59,7 +60,7 @@ class RowCodec:
 
     # -- encoding --------------------------------------------------------------------------------------------------------
 
-    def encode(self, table: pa.Table) -> list[bytes]:
+    def encode(self, table: pa.Table) -> BytesColumn:
         """Packed rows of a table, in its order.
 
         Args:
@@ -70,15 +71,18 @@ class RowCodec:
         for part, name in (("event", EVENT_TIME), ("arrival", ARRIVAL_TIME), ("sequence", SEQUENCE)):
             rows[part] = _ordered(table, name)
         tails: list[pa.Array] = []
-        nulls = np.zeros((len(table), len(self.fields)), dtype=bool)
+        nulls: np.ndarray[Any, Any] | None = None
         for i, column in enumerate(self.columns):
             array = _contiguous(table.column(self.fields[i].name), column.arrow)
-            nulls[:, i] = null_mask(array)
+            if array.null_count:
+                nulls = np.zeros((len(table), len(self.fields)), dtype=bool) if nulls is None else nulls
+                nulls[:, i] = null_mask(array)
             if isinstance(column, FixedColumn):
                 rows[f"f{i}"] = column.to_numpy(array)
             else:
                 tails.append(column.to_binary(array))
-        rows["nulls"] = np.packbits(nulls, axis=1, bitorder="little")
+        if nulls is not None:
+            rows["nulls"] = np.packbits(nulls, axis=1, bitorder="little")
         if tails:
             rows["ends"] = np.cumsum([numbers(pc.binary_length(tail), "<i4") for tail in tails], axis=0).T
         return _join(rows, tails)
@@ -129,12 +133,10 @@ def _ordered(table: pa.Table, name: str) -> np.ndarray[Any, Any]:
     return biased
 
 
-def _join(rows: np.ndarray[Any, Any], tails: list[pa.Array]) -> list[bytes]:
+def _join(rows: np.ndarray[Any, Any], tails: list[pa.Array]) -> BytesColumn:
     """Each row's fixed part followed by its variable parts."""
-    width, data = rows.dtype.itemsize, rows.tobytes()
+    fixed = BytesColumn.of_width(rows)
     if not tails:
-        return [data[at : at + width] for at in range(0, len(data), width)]
-    offsets = np.arange(len(rows) + 1, dtype=np.int32) * np.int32(width)
-    heads = pa.Array.from_buffers(pa.binary(), len(rows), [None, pa.py_buffer(offsets), pa.py_buffer(data)])
-    joined: list[bytes] = pc.binary_join_element_wise(heads, *tails, EMPTY_BYTES).to_pylist()
-    return joined
+        return fixed
+    parts = [part.cast(pa.large_binary()) for part in (*tails, EMPTY_BYTES)]
+    return BytesColumn.of_arrow(pc.binary_join_element_wise(fixed.arrow, *parts))

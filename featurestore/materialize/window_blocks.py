@@ -32,7 +32,7 @@ from featurestore.transforms.views import check_rows, empty_events, view_schema,
 from featurestore.transforms.windows.needs import reach
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from featurestore.project import Project
     from featurestore.registry.definitions import EventSource, FeatureView
@@ -369,7 +369,7 @@ class _Writer:
             counts.events += part.height
             self._progress(f"materialize {self._view.name}", counts.events, total)
 
-    def _send_empty(self, entities: list[bytes], *, replace_equal: bool) -> int:
+    def _send_empty(self, entities: Sequence[bytes], *, replace_equal: bool) -> int:
         if not entities:
             return 0
         schema = {EVENT_TIME: INSTANT} | {column.name: polars_type(column.type) for column in self._events.columns}
@@ -393,6 +393,6 @@ class _Writer:
             columns, starts, version=events.version, written_at=to_micros(events.now), floor=events.floor
         )
 
-    def _store(self, entities: list[bytes], blocks: list[bytes], *, replace_equal: bool) -> int:
+    def _store(self, entities: Sequence[bytes], blocks: list[bytes], *, replace_equal: bool) -> int:
         keys = [self._prefix + entity for entity in entities]
         return self._project.online.write(keys, blocks, replace_equal=replace_equal)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from itertools import accumulate, chain
-from struct import pack
-from typing import Final
+from typing import Any, Final
 
-from featurestore.codec import ORDER_END, ORDER_START
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from featurestore.codec import ORDER_END, ORDER_START, BytesColumn
 
 ROWS_A_CALL: Final = 1_000
 BYTES_A_CALL: Final = 1 << 20
@@ -53,36 +55,61 @@ return count / 2
 SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
 
 
-def script_calls(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool) -> Iterator[list[bytes | str | int]]:
+def script_calls(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool) -> Iterator[list[Any]]:
     """``EVALSHA`` commands that write the rows, each of bounded rows and bytes; of rows of one key only the newest."""
+    keys = list(keys)
     if len(set(keys)) < len(keys):
         newest = _newest(keys, rows, replace_equal=replace_equal)
         keys, rows = list(newest), list(newest.values())
     for part in bounded_parts(rows):
-        yield _call(keys[part], rows[part], replace_equal=replace_equal)
+        some = BytesColumn.of(rows[part])
+        ends = np.cumsum(some.lengths).astype(">u4").tobytes()
+        yield ["EVALSHA", SHA, len(some), *keys[part], some.joined, ends, b"1" if replace_equal else b"0"]
 
 
 def bounded_parts(rows: Sequence[bytes]) -> Iterator[slice]:
     """The rows of one call each."""
-    if ROWS_A_CALL * max(map(len, rows), default=0) <= BYTES_A_CALL:
+    lengths = rows.lengths if isinstance(rows, BytesColumn) else np.fromiter(map(len, rows), np.int64, len(rows))
+    if ROWS_A_CALL * lengths.max(initial=0) <= BYTES_A_CALL:
         yield from (slice(at, min(at + ROWS_A_CALL, len(rows))) for at in range(0, len(rows), ROWS_A_CALL))
         return
     start = size = 0
-    for i, row in enumerate(rows):
-        size += len(row)
+    for i, length in enumerate(lengths.tolist()):
+        size += length
         if i - start >= ROWS_A_CALL or (size > BYTES_A_CALL and i > start):
             yield slice(start, i)
-            start, size = i, len(row)
+            start, size = i, length
     if start < len(rows):
         yield slice(start, len(rows))
 
 
-def first_call(keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes | str]:
+def packed_pairs(keys: Sequence[bytes], rows: Sequence[bytes]) -> BytesColumn:
+    """Each key and its row as they go over the wire; by columns, a sixth of the time that an object a row takes.
+
+    >>> list(packed_pairs([b"a", b"bc"], [b"row", b""]))
+    [b'$1\\r\\na\\r\\n$3\\r\\nrow\\r\\n', b'$2\\r\\nbc\\r\\n$0\\r\\n\\r\\n']
+    """
+    names, values = BytesColumn.of(keys), BytesColumn.of(rows)
+    sizes = _sizes(names, b"$%d\r\n"), _sizes(values, b"\r\n$%d\r\n")
+    return BytesColumn.of_arrow(pc.binary_join_element_wise(sizes[0], names.arrow, sizes[1], values.arrow, _END, _NOTHING))
+
+
+def packed_add(pairs: BytesColumn) -> bytes:
     """A command that writes rows where the server holds none of their keys, and else nothing; no key twice.
 
     It asks half as much of the server as the script does.
     """
-    return ["MSETNX", *chain.from_iterable(zip(keys, rows, strict=True))]
+    return b"".join([b"*%d\r\n$6\r\nMSETNX\r\n" % (2 * len(pairs) + 1), pairs.joined])
+
+
+_END, _NOTHING = BytesColumn.of([b"\r\n", b""]).arrow
+
+
+def _sizes(column: BytesColumn, text: bytes) -> pa.LargeBinaryArray:
+    """The length of each, written so."""
+    lengths, which = np.unique(column.lengths, return_inverse=True)
+    places = pa.Array.from_buffers(pa.int64(), len(which), [None, pa.py_buffer(which)])  # pa.array loads pandas
+    return BytesColumn.of([text % length for length in lengths.tolist()]).arrow.take(places)
 
 
 def _newest(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool) -> dict[bytes, bytes]:
@@ -92,8 +119,3 @@ def _newest(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool
         if new > old or (replace_equal and new == old):
             found[key] = row
     return found
-
-
-def _call(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool) -> list[bytes | str | int]:
-    ends = pack(f">{len(rows)}I", *accumulate(map(len, rows)))
-    return ["EVALSHA", SHA, len(keys), *keys, b"".join(rows), ends, b"1" if replace_equal else b"0"]

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 
 import orjson
 
+from featurestore.codec import BytesColumn
 from featurestore.errors import DefinitionError, RequestError
 from featurestore.registry import types as t
 from featurestore.registry.records import Field
@@ -99,7 +100,7 @@ class EntityKeys:
         parts = [entity[1:-1].decode().split("|") for entity in entities]
         return [[decode(part[i]) for part in parts] for i, decode in enumerate(map(_decoder, (k.type for k in self.join_keys)))]
 
-    def of_frame(self, frame: pl.DataFrame, *, prefix: str = "", suffix: str = "") -> list[bytes]:
+    def of_frame(self, frame: pl.DataFrame, *, prefix: str = "", suffix: str = "") -> BytesColumn:
         """Entities of the rows of a frame with the join key columns, none of them null.
 
         Args:
@@ -108,9 +109,9 @@ class EntityKeys:
         import polars as pl
 
         parts = [_expression(key) for key in self.join_keys]
-        text = pl.concat_str(pl.lit(f"{prefix}{{"), pl.concat_str(parts, separator="|"), pl.lit(f"}}{suffix}"))
-        entities: list[bytes] = frame.select(text.cast(pl.Binary)).to_series().to_list()
-        return entities
+        entity = parts[0] if len(parts) == 1 else pl.concat_str(parts, separator="|")
+        text = pl.concat_str(pl.lit(f"{prefix}{{"), entity, pl.lit(f"}}{suffix}"))
+        return BytesColumn.of_arrow(frame.select(text).to_series().to_arrow(compat_level=pl.CompatLevel.oldest()))
 
 
 _Plain: TypeAlias = Callable[[Sequence[Any]], list[bytes] | None]

@@ -19,7 +19,7 @@ from redis.retry import Retry
 from featurestore.embedded import EmbeddedServer
 from featurestore.errors import ConfigError
 from featurestore.online.direct import DirectConnections
-from featurestore.online.forward_only import SCRIPT, bounded_parts, first_call, script_calls
+from featurestore.online.forward_only import SCRIPT, bounded_parts, packed_add, packed_pairs, script_calls
 from featurestore.online.packed_keys import PackedKeys
 from featurestore.online.pipelined import SharedConnections
 from featurestore.online.redis_errors import translated
@@ -98,11 +98,12 @@ class RedisOnlineStore:
 
     def add(self, keys: Sequence[bytes], rows: Sequence[bytes]) -> Sequence[int]:
         """See :class:`OnlineStore`."""
+        pairs = packed_pairs(keys, rows)
         left: list[int] = []
         parts = list(bounded_parts(rows))
         for at in range(0, len(parts), _CALLS_A_PIPELINE):
             some = parts[at : at + _CALLS_A_PIPELINE]
-            answers = self._call(partial(_pipeline, calls=[first_call(keys[part], rows[part]) for part in some]))
+            answers = self._call(partial(_together, commands=[partial(packed_add, pairs[part]) for part in some]))
             for part, answer in zip(some, answers, strict=True):
                 if isinstance(answer, Exception):
                     with translated(self.where):
@@ -250,27 +251,37 @@ def run_scripts(client: Any, calls: Sequence[Sequence[Any]]) -> int:
 def _pipeline(client: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
     """The answers to commands that go together, errors among them."""
     if isinstance(client, redis.Redis):
-        pool = client.connection_pool
-        connection: Any = pool.get_connection()
-        try:
-            answers = connection.retry.call_with_retry(lambda: _exchange(connection, calls), lambda _: connection.disconnect())
-        finally:
-            pool.release(connection)
-    else:
-        with client.pipeline(transaction=False) as pipeline:  # a cluster's client deals them to its servers
-            for call in calls:
-                pipeline.execute_command(*call)
-            answers = pipeline.execute(raise_on_error=False)
-    return list(answers)
-
-
-def _exchange(connection: Any, calls: Sequence[Sequence[Any]]) -> list[Any]:
-    try:
+        # redis-py looks at each argument before it packs them, which takes as long as all else that it does.
+        return _together(client, [partial(hiredis.pack_command, tuple(call)) for call in calls])
+    with client.pipeline(transaction=False) as pipeline:  # a cluster's client deals them to its servers
         for call in calls:
-            # One by one: the server works on the first while the next is packed. redis-py looks at each argument before it
-            # packs them, which takes as long as all else that it does.
-            connection.send_packed_command([hiredis.pack_command(tuple(call))])
-        return [_answer(connection) for _ in calls]
+            pipeline.execute_command(*call)
+        return list(pipeline.execute(raise_on_error=False))
+
+
+def _together(client: redis.Redis, commands: Sequence[Callable[[], bytes]]) -> list[Any]:
+    """The answers of one server to commands, errors among them.
+
+    Args:
+        commands: what packs each.
+    """
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        answers: list[Any] = connection.retry.call_with_retry(
+            lambda: _exchange(connection, commands), lambda _: connection.disconnect()
+        )
+    finally:
+        pool.release(connection)
+    return answers
+
+
+def _exchange(connection: Any, commands: Sequence[Callable[[], bytes]]) -> list[Any]:
+    try:
+        for pack in commands:
+            # One by one: the server works on the first while the next is packed.
+            connection.send_packed_command([pack()])
+        return [_answer(connection) for _ in commands]
     except BaseException:
         connection.disconnect()  # what was not read yet would be taken for the answers to others
         raise
