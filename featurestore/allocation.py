@@ -27,17 +27,24 @@ _SETTINGS: Final = {
 
 
 @cache
-def share_freed_memory() -> None:
-    """Arrow takes memory from the system's allocator, which has no more arenas than there are cores; for the whole process.
+def few_arenas() -> None:
+    """glibc makes no more arenas than there are cores, and keeps what is freed; for the whole process.
 
-    Whoever says otherwise by ``ARROW_DEFAULT_MEMORY_POOL`` or ``MALLOC_ARENA_MAX``, ``MALLOC_TRIM_THRESHOLD_`` and
-    ``MALLOC_MMAP_THRESHOLD_`` is heeded. Elsewhere than on glibc only the first is done.
+    What libraries made before stays: polars makes three when it is imported. So this is for the beginning of a process.
+
+    Whoever says otherwise by ``MALLOC_ARENA_MAX``, ``MALLOC_TRIM_THRESHOLD_`` or ``MALLOC_MMAP_THRESHOLD_`` is heeded.
     """
-    import pyarrow as pa
-
-    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-        pa.set_memory_pool(pa.system_memory_pool())
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     for variable, (parameter, value) in _SETTINGS.items():
         if mallopt is not None and variable not in os.environ:
             mallopt(parameter, value)
+
+
+@cache
+def share_freed_memory() -> None:
+    """:func:`few_arenas`, and Arrow takes memory from them, too, unless ``ARROW_DEFAULT_MEMORY_POOL`` says otherwise."""
+    import pyarrow as pa
+
+    few_arenas()
+    if "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+        pa.set_memory_pool(pa.system_memory_pool())

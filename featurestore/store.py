@@ -13,6 +13,7 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from featurestore.allocation import few_arenas
 from featurestore.config import Config, load_config
 from featurestore.registry.definitions import (
     Definitions,
@@ -66,6 +67,7 @@ class FeatureStore:
     """
 
     def __init__(self, path: str | os.PathLike[str] = ".", *, config: Config | None = None, clock: Clock | None = None) -> None:
+        few_arenas()
         self.config = config or load_config(path)
         self.clock: Clock = clock or (FrozenClock(self.config.now) if self.config.now else SystemClock())
 

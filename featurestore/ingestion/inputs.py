@@ -7,7 +7,6 @@ content is hashed before it is read.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from featurestore.errors import IngestionError
 from featurestore.ingestion.casts import in_plain_layout
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _GLOB: Final = frozenset("*?[")
 _PART: Final = 8 << 20
+_HASHED: Final = 4 << 20
 _ROWS: Final = 64 * 1024
 
 
@@ -54,12 +55,16 @@ class LocalInput:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of its content: the bytes of the file as it lies there, or the rows of the frame in Arrow's IPC form."""
+        """BLAKE3 of its content: the bytes of the file as it lies there, or the rows of the frame in Arrow's IPC form."""
+        digest = blake3(max_threads=blake3.AUTO)
         if self.table is None:
+            # Not mapped into memory: a file that is cut off meanwhile would end the process.
+            piece = memoryview(bytearray(_HASHED))
             with self._path.open("rb", buffering=0) as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
-        digest = hashlib.sha256()
-        _hash_table(self.table, digest.update)
+                while size := file.readinto(piece):
+                    digest.update(piece[:size])
+        else:
+            _hash_table(self.table, digest.update)
         return digest.hexdigest()
 
     @property
@@ -281,7 +286,7 @@ def _first_odd(values: Sequence[Any]) -> int:
     return high
 
 
-def _hash_table(table: pa.Table, update: Callable[[bytes], None]) -> None:
+def _hash_table(table: pa.Table, update: Callable[[bytes], object]) -> None:
     """The rows, whatever chunks, layouts and leftovers under nulls they lie in memory with."""
     table = in_plain_layout(table)
     sink = _Sink(update)
@@ -317,7 +322,7 @@ class _Sink:
 
     closed = False
 
-    def __init__(self, update: Callable[[bytes], None]) -> None:
+    def __init__(self, update: Callable[[bytes], object]) -> None:
         self._update = update
 
     def write(self, data: bytes) -> int:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import obstore
@@ -22,6 +22,9 @@ from obstore.store import LocalStore, S3Store
 
 from featurestore.config import Config, LakeConfig
 from featurestore.errors import LakeError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _S3_URL: Final = re.compile(r"s3a?://([^/]+)/?(.*)")
 _PROBE_PREFIX: Final = "_probe/"
@@ -126,6 +129,31 @@ class ObjectStorage:
             obstore.put(self.store, key, data if isinstance(data, Path) else memoryview(data).cast("B"))
         self._flush(key)
 
+    @contextlib.contextmanager
+    def writing(self, key: str) -> Iterator[pa.NativeFile]:
+        """A stream that becomes an object, in place of what was there, when the block ends; nothing does where it fails.
+
+        A local one is written as it comes and is on disk when the block has ended; for a bucket it is gathered.
+        """
+        import pyarrow as pa
+
+        if not self.is_local:
+            gathered = pa.BufferOutputStream()
+            yield gathered
+            self.put(key, gathered.getvalue())
+            return
+        path = Path(self.url) / key
+        staged = path.with_name(f"{path.name}#{uuid4().hex}")  # named as obstore names its own: listings show neither
+        with self._translated(f"write {self.uri(key)}"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with pa.OSFile(str(staged), "wb") as file:
+                    yield file
+                _to_disk(staged)
+                staged.replace(path)
+            finally:
+                staged.unlink(missing_ok=True)
+
     def create(self, key: str, data: Any) -> bool:
         """Write an object unless there is one already; of several writers exactly one gets True."""
         with self._translated(f"create {self.uri(key)}"):
@@ -218,11 +246,7 @@ class ObjectStorage:
     def _flush(self, key: str) -> None:
         """A commit must never outlive the files it names, so that they are on disk first."""
         if self.is_local:
-            descriptor = os.open(Path(self.url) / key, os.O_RDONLY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
+            _to_disk(Path(self.url) / key)
 
     @contextlib.contextmanager
     def _translated(self, what: str) -> Iterator[None]:
@@ -244,6 +268,14 @@ class ObjectStorage:
                 f"cannot {what}: {_first_line(error)}",
                 hint=None if self.is_local else f"is the endpoint right? It is {self.endpoint or 'the one of AWS'}",
             ) from error
+
+
+def _to_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def open_storage(

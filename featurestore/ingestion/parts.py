@@ -54,7 +54,7 @@ class Part:
 class PartWriter:
     """Turns batches into parts. While one is sorted and encoded in a thread of its own, the next one gathers.
 
-    Memory: the Arrow data of two parts, and the encoded form of one.
+    Memory: the Arrow data of a part, and what is left of the one before it; in a bucket its encoded form, too.
 
     Args:
         storage: where the table is.
@@ -132,11 +132,11 @@ class PartWriter:
         return path, now // 1000, [table]
 
     def _write(self, path: str, written_ms: int, rows: list[pa.Table]) -> Part:
-        table = rows.pop()
-        encoded = encode_part(table, self._sort_by, _order(table, self._sort_by))
-        statistics = statistics_json(pq.read_metadata(pa.BufferReader(encoded)))
-        self._storage.put(f"{self._folder}/{path}", encoded)
-        return Part(path, encoded.size, table.num_rows, statistics, written_ms)
+        order = _order(rows[0], self._sort_by)
+        with self._storage.writing(f"{self._folder}/{path}") as sink:
+            written = encode_part(sink, rows, self._sort_by, order)
+            size = sink.tell()
+        return Part(path, size, written.num_rows, statistics_json(written), written_ms)
 
     def _settle(self) -> None:
         pending, self._pending = self._pending, None
@@ -170,53 +170,69 @@ def _order(table: pa.Table, sort_by: Sequence[str]) -> pa.Array | None:
     return None if bool((places[1:] > places[:-1]).all()) else order
 
 
-def _groups(table: pa.Table, order: pa.Array | None) -> Iterator[pa.Table]:
-    """The rows in order, a row group at a time: a sorted copy of the whole part is never there. The next are made ahead."""
-    starts = range(0, table.num_rows, ROW_GROUP_ROWS)
+def _groups(rows: list[pa.Table], order: pa.Array | None) -> Iterator[pa.Table]:
+    """The rows in order, a row group at a time: a sorted copy of the whole part is never there. The next are made ahead.
+
+    Args:
+        rows: a table, taken out of the list: as far as it can be, it is let go of group by group.
+    """
+    starts = range(0, rows[0].num_rows, ROW_GROUP_ROWS)
     if order is None:
-        yield from (table.slice(start, ROW_GROUP_ROWS) for start in starts)
+        yield from (piece for _, piece in _let_go(rows, [(start, start + ROW_GROUP_ROWS) for start in starts]))
         return
     slices = [order.slice(start, ROW_GROUP_ROWS) for start in starts]
     reaches = [(int(places.min()), int(places.max()) + 1) for places in map(np.from_dlpack, slices)]
     if max(end - begin for begin, end in reaches) > 2 * ROW_GROUP_ROWS:
-        yield from map_ahead(_in_one_piece(table).take, slices)
+        yield from map_ahead(_in_one_piece(rows.pop()).take, slices)
         return
     # Rows that are nearly in order, as those of an input mostly are: few others stand between those of a group.
-    yield from map_ahead(lambda group: _taken(table, *group), zip(slices, reaches, strict=True))
+    yield from map_ahead(lambda group: _taken(group[0], *group[1]), zip(slices, _let_go(rows, reaches), strict=True))
 
 
-def _taken(table: pa.Table, places: pa.Array, reach: tuple[int, int]) -> pa.Table:
-    """Rows by their places, all of which lie within a reach."""
-    begin, end = reach
+def _let_go(rows: list[pa.Table], reaches: Sequence[tuple[int, int]]) -> Iterator[tuple[int, pa.Table]]:
+    """The rows from one place to another, and the first of the places; rows that none of those to come has are not held."""
+    rest, before = rows.pop(), 0
+    needed = np.minimum.accumulate([begin for begin, _ in reaches][::-1])[::-1].tolist()
+    for (begin, end), first in zip(reaches, needed, strict=True):
+        rest, before = rest.slice(first - before), first
+        yield begin, rest.slice(begin - before, end - begin)
+
+
+def _taken(places: pa.Array, begin: int, rows: pa.Table) -> pa.Table:
+    """Rows by their places, of rows that begin at one of them."""
     # Neither pa.scalar nor pa.array, which import pandas.
     within = np.subtract(np.from_dlpack(places), np.uint64(begin))
-    return _in_one_piece(table.slice(begin, end - begin)).take(
-        pa.Array.from_buffers(pa.uint64(), len(within), [None, pa.py_buffer(within)])
-    )
+    return _in_one_piece(rows).take(pa.Array.from_buffers(pa.uint64(), len(within), [None, pa.py_buffer(within)]))
 
 
-def encode_part(table: pa.Table, sort_by: Sequence[str] = (), order: pa.Array | None = None) -> pa.Buffer:
-    """A table as the bytes of a Parquet file.
+def encode_part(
+    sink: pa.NativeFile, rows: list[pa.Table], sort_by: Sequence[str] = (), order: pa.Array | None = None
+) -> pq.FileMetaData:
+    """Write a table as a Parquet file: what its footer says.
 
     Args:
+        sink: where to; it stays open.
+        rows: the table, which is taken out of the list, so that its memory can go as it is written.
         sort_by: the columns that the file says it is sorted by.
         order: the rows by their places; None takes them as they come.
     """
-    schema = table.schema
+    schema = rows[0].schema
     ordering = [(name, "ascending") for name in sort_by]
-    sink = pa.BufferOutputStream()
+    footers: list[pq.FileMetaData] = []
     with pq.ParquetWriter(
         sink,
         schema,
-        **column_options(table),
+        **column_options(rows[0]),
         sorting_columns=pq.SortingColumn.from_ordering(schema, ordering) if sort_by else None,
         write_page_index=True,
         # Otherwise readers would make dictionaries of texts that only came here in that layout.
         store_schema=False,
+        metadata_collector=footers,
     ) as writer:
-        for group in _groups(table, order):
+        for group in _groups(rows, order):
             writer.write_table(group, ROW_GROUP_ROWS)
-    return sink.getvalue()
+    (footer,) = footers
+    return footer
 
 
 def column_options(table: pa.Table) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class BatchReport:
 
     Args:
         name: its path, URL, or ``frame``.
-        digest: the batch's id: the SHA-256 of its content, or the idempotency key.
+        digest: the batch's id: the BLAKE3 of its content, or the idempotency key.
         read: rows and malformed lines.
         landed: rows in the events table.
         quarantined: rows and lines in the quarantine table.

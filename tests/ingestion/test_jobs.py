@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import zipfile
 from datetime import UTC, datetime
 
@@ -12,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import zstandard
+from blake3 import blake3
 
 from featurestore import types as t
 from featurestore.errors import FeatureStoreError, IngestionError, ValidationError
@@ -29,7 +29,7 @@ def test_six_rows_in_six_rows_out_stamped(place):
     assert events["user"].to_list() == ["ann", "bob"]
     assert events["at"].to_list() == [datetime(2024, 1, 1, 10, tzinfo=UTC), datetime(2024, 1, 1, 9, tzinfo=UTC)]
     assert events["__arrival_time"].n_unique() == 1
-    assert events["__batch"].unique().to_list() == [hashlib.sha256(path.read_bytes()).hexdigest()]
+    assert events["__batch"].unique().to_list() == [blake3(path.read_bytes()).hexdigest()]
     assert place.schema() == {"at": "timestamp[us, tz=UTC]", "user": "string", "amount": "double"}
     assert report.schema_frozen
     assert "2 read = 2 landed" in str(report)

@@ -149,6 +149,8 @@ def test_a_part_is_in_order_whether_its_rows_were_far_from_it_or_near(keys, reac
     batches = pa.Table.from_batches(table.to_batches(max_chunksize=cut), schema=table.schema)
     with mock.patch.object(part_files, "ROW_GROUP_ROWS", 4):
         order = part_files._order(batches, ["key"])
-        found = pq.read_table(pa.BufferReader(part_files.encode_part(batches, ["key"], order)))
+        sink = pa.BufferOutputStream()
+        part_files.encode_part(sink, [batches], ["key"], order)
+        found = pq.read_table(pa.BufferReader(sink.getvalue()))
     expected = sorted(range(len(keys)), key=lambda row: (keys[row] is None, keys[row] or 0))
     assert found.to_pydict() == table.take(pa.array(expected, pa.int64())).to_pydict()

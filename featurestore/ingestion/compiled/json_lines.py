@@ -173,11 +173,11 @@ def _scanning(stamp: int) -> Any:
 
     @compiled(
         TEXT_TYPE, types.uint64[:, ::1], types.int64[::1], types.uint8[::1], types.uint64[:, :, ::1], types.float64[:, :, ::1],
-        types.uint8[:, ::1], types.int64[::1], types.uint8[::1], types.int64[::1],
+        types.uint8[:, ::1], types.int64[::1], types.int64[::1], types.uint8[::1], types.int64[::1],
     )  # fmt: skip
     def scan_lines(
         text: Array, keys: Array, sizes: Array, written: Array, cells: Array, doubles: Array, kinds: Array,
-        taken: Array, spare: Array, state: Array,
+        seen: Array, taken: Array, spare: Array, state: Array,
     ) -> int:  # fmt: skip
         """Read JSON objects, one a line, into columns; lines that are not read here are left out.
 
@@ -190,6 +190,7 @@ def _scanning(stamp: int) -> Any:
                 the double, of a boolean 0 or 1.
             doubles: the same as doubles.
             kinds: the kind of each value; 0 where there is none.
+            seen: zeros, one a column. (Not made here: an array that the loop makes is gone once its pointer was taken.)
             taken: the number of the line of each row.
             spare: room for texts that are written with escapes.
             state: see :mod:`featurestore.ingestion.compiled.scans`.
@@ -199,7 +200,6 @@ def _scanning(stamp: int) -> Any:
         """
         _ = stamp
         size, begin, count = len(text), pointer(text), len(sizes)
-        seen = np.zeros(count, np.int64)
         columns = _Columns(
             count, pointer(keys), keys.shape[1], pointer(sizes), pointer(written), pointer(seen), pointer(cells),
             pointer(doubles), pointer(kinds), kinds.shape[1], pointer(spare),

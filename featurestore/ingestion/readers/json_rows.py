@@ -80,8 +80,9 @@ class _Scan:
             keys, sizes = self._keys()
             written = np.array([name in self._as_text for name in self.names], np.uint8)
             doubles = self._cells.view(np.float64)
+            seen = np.zeros(len(sizes), np.int64)
             status = scan_lines(
-                self._text, keys, sizes, written, self._cells, doubles, self._kinds, self.taken, self._spare, self.state
+                self._text, keys, sizes, written, self._cells, doubles, self._kinds, seen, self.taken, self._spare, self.state
             )
             if status != scans.NEW_KEY:
                 return bool(status == scans.DONE) and self.rows * 4 >= int(self.state[scans.LINE])
