@@ -143,10 +143,11 @@ SIDES = {"ours": ingest_file, "theirs": copy_file}
 
 
 def _run(side: str, file: Path, out: Path, expectations: bool, lake_config: LakeConfig | None) -> tuple[float, float]:
-    if side == "ours" or lake_config is not None:
+    if side == "ours":
         from featurestore.allocation import few_arenas
 
         few_arenas()  # as the opening of a project does
+    if side == "ours" or lake_config is not None:
         for module in (
             "ingestion.object_filesystem",
             "ingestion.jobs",

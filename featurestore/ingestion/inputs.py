@@ -59,7 +59,7 @@ class LocalInput:
         digest = blake3(max_threads=blake3.AUTO)
         if self.table is None:
             # Not mapped into memory: a file that is cut off meanwhile would end the process.
-            piece = memoryview(bytearray(_HASHED))
+            piece = memoryview(bytearray(min(_HASHED, self.size + 1)))
             with self._path.open("rb", buffering=0) as file:
                 while size := file.readinto(piece):
                     digest.update(piece[:size])

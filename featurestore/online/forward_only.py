@@ -53,6 +53,7 @@ if count > 0 then redis.call('MSET', unpack(writes)) end
 return count / 2
 """
 SHA: Final = hashlib.sha1(SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_END, _NOTHING = BytesColumn.of([b"\r\n", b""]).arrow
 
 
 def script_calls(keys: Sequence[bytes], rows: Sequence[bytes], *, replace_equal: bool) -> Iterator[list[Any]]:
@@ -84,7 +85,7 @@ def bounded_parts(rows: Sequence[bytes]) -> Iterator[slice]:
 
 
 def packed_pairs(keys: Sequence[bytes], rows: Sequence[bytes]) -> BytesColumn:
-    """Each key and its row as they go over the wire; by columns, a sixth of the time that an object a row takes.
+    """Each key and its row as they go over the wire; by columns, half of the time that an object for each takes.
 
     >>> list(packed_pairs([b"a", b"bc"], [b"row", b""]))
     [b'$1\\r\\na\\r\\n$3\\r\\nrow\\r\\n', b'$2\\r\\nbc\\r\\n$0\\r\\n\\r\\n']
@@ -100,9 +101,6 @@ def packed_add(pairs: BytesColumn) -> bytes:
     It asks half as much of the server as the script does.
     """
     return b"".join([b"*%d\r\n$6\r\nMSETNX\r\n" % (2 * len(pairs) + 1), pairs.joined])
-
-
-_END, _NOTHING = BytesColumn.of([b"\r\n", b""]).arrow
 
 
 def _sizes(column: BytesColumn, text: bytes) -> pa.LargeBinaryArray:

@@ -31,6 +31,30 @@ def test_a_put_replaces(storage: ObjectStorage) -> None:
     assert storage.get("x") == b"new"
 
 
+def test_what_is_written_bit_by_bit_is_there_when_it_is_whole(storage: ObjectStorage) -> None:
+    for old in (None, b"new, all"):
+        with storage.writing("deep/stream") as sink:
+            sink.write(b"new, ")
+            assert storage.find("deep/stream") == old
+            sink.write(b"all")
+        assert storage.get("deep/stream") == b"new, all"
+
+
+def test_a_stream_that_fails_leaves_what_was_there(storage: ObjectStorage) -> None:
+    def begin(name: str) -> None:
+        with storage.writing(name) as sink:
+            sink.write(b"half")
+            raise ValueError("midway")
+
+    storage.put("stream", b"old")
+    for name in ("stream", "other"):
+        with pytest.raises(ValueError, match="midway"):
+            begin(name)
+    assert (storage.get("stream"), storage.find("other")) == (b"old", None)
+    if storage.is_local:
+        assert [path.name for path in Path(storage.url).rglob("*")] == ["stream"]
+
+
 def test_a_large_object_goes_in_parts_and_comes_back_whole(storage: ObjectStorage) -> None:
     data = bytes(range(256)) * 60_000  # 15 MB: three parts of an upload
     storage.put("large", data)
